@@ -1,0 +1,1 @@
+"""The Makini API: resources, authentication, transport, paging and errors. Knows no Airflow."""

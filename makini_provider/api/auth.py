@@ -1,0 +1,79 @@
+"""How a request proves who sends it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from requests import PreparedRequest
+from requests.auth import AuthBase
+
+from makini_provider.api.errors import MakiniConfigurationError
+
+
+class TokenSource(Protocol):
+    """Where the bearer token comes from: the seam for tokens that are minted or rotate."""
+
+    def token(self) -> str:
+        """Return a token that is good now."""
+        ...
+
+
+class StaticToken:
+    """An API token that is valid until it is revoked.
+
+    :param token: the token as it goes behind ``Bearer``
+    :raises MakiniConfigurationError: it is empty, or can't stand in a header
+    """
+
+    def __init__(self, token: str) -> None:
+        if not token:
+            raise MakiniConfigurationError(
+                "the API token is empty.", remedy="Put it in the connection's password."
+            )
+        if not token.isascii() or any(
+            character.isspace() or not character.isprintable() for character in token
+        ):
+            raise MakiniConfigurationError(
+                "the API token contains white space or characters that a header can't carry.",
+                remedy="Copy it again, without line breaks and without the word 'Bearer'.",
+            )
+        self._token = token
+
+    def token(self) -> str:
+        """Return the token."""
+        return self._token
+
+    def __repr__(self) -> str:
+        return "StaticToken(***)"
+
+
+class BearerAuth(AuthBase):
+    """Sets ``Authorization: Bearer`` on requests to one origin, and refuses all others.
+
+    As an ``AuthBase`` and not a session header, because ``requests`` lets a ``.netrc`` entry override the
+    header.
+
+    :param tokens: where the token comes from
+    :param base_url: the only origin (scheme, host and port) that may see it
+    """
+
+    def __init__(self, tokens: TokenSource, base_url: str) -> None:
+        self._tokens = tokens
+        self._origin = _origin(base_url)
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        if _origin(request.url or "") != self._origin:
+            raise MakiniConfigurationError(
+                f"refused to send the token to {urlsplit(request.url or '').hostname!r}: "
+                f"it belongs to {self._origin[1]!r}.",
+                remedy="Use paths below the connection's base URL.",
+            )
+        request.headers["Authorization"] = f"Bearer {self._tokens.token()}"
+        return request
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", port

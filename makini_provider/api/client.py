@@ -1,0 +1,158 @@
+"""The client: one connection's API, in the API's own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from makini_provider.api.clock import ServerClock
+from makini_provider.api.dialects import ListQuery, Page, list_parameters, parse_list
+from makini_provider.api.errors import (
+    MakiniConfigurationError,
+    MakiniForbiddenError,
+    MakiniNotFoundError,
+    MakiniProtocolError,
+)
+from makini_provider.api.records import parse_instant
+from makini_provider.api.resources import Resource
+from makini_provider.api.transport import Answer, Transport
+
+DEFAULT_PAGE_SIZE: Final = 100
+COMPLETED_STATES: Final = frozenset({"done", "fulldone"})
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """How far Makini's own synchronisation with the connected system is.
+
+    :param sync_status: ``inprogress``, ``done``, ``fulldone``, ``error`` or ``fail``; ``None`` where this
+        connection does not tell
+    :param sync_updated_at: since when it has this status
+    :param details: the whole answer
+    """
+
+    sync_status: str | None
+    sync_updated_at: datetime | None
+    details: Mapping[str, Any]
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """The end of the last completed sync, where the state is one of completion."""
+        return self.sync_updated_at if self.sync_status in COMPLETED_STATES else None
+
+
+class MakiniClient:
+    """The API behind one connection.
+
+    :param transport: sends the requests
+    :param page_size: records asked for in one request, at least 1
+    :param max_parallel_requests: threads that may read at once
+    """
+
+    def __init__(
+        self, transport: Transport, *, page_size: int = DEFAULT_PAGE_SIZE, max_parallel_requests: int = 1
+    ) -> None:
+        self.transport = transport
+        self.page_size = page_size
+        self.max_parallel_requests = max_parallel_requests
+
+    @property
+    def clock(self) -> ServerClock:
+        """The server's clock."""
+        return self.transport.clock
+
+    def list_page(self, resource: Resource, query: ListQuery) -> tuple[Page, datetime]:
+        """Ask for one page of a list.
+
+        :return: the page, and when it was asked for by the server's clock
+        :raises AnswerTooLargeError: ask for a smaller page
+        :raises MakiniProtocolError: the answer is not a list answer
+        """
+        answer = self.transport.request("GET", resource.path, query=list_parameters(resource, query))
+        return parse_list(answer.body, resource, query), answer.asked_at
+
+    def count(self, resource: Resource, filters: Mapping[str, str] | None = None) -> int | None:
+        """How many records a list has, by its ``meta.total``; ``None`` where it does not say."""
+        page, _ = self.list_page(resource, ListQuery(filters=filters or {}, page_size=1))
+        return page.total
+
+    def get_record(self, resource: Resource, key: str) -> dict[str, Any]:
+        """Fetch one record.
+
+        :raises MakiniNotFoundError: there is none of this key
+        """
+        return _data(self.transport.request("GET", record_path(resource, key)))
+
+    def create_record(self, resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a record and return it as the API has it then."""
+        return _data(self.transport.request("POST", resource.path, json=dict(payload)))
+
+    def update_record(self, resource: Resource, key: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Change a record and return it as the API has it then."""
+        return _data(self.transport.request("PUT", record_path(resource, key), json=dict(payload)))
+
+    def integration(self) -> Integration:
+        """Ask for the state of Makini's own synchronisation.
+
+        A connection that does not have the endpoint, or may not read it, gives a state that says nothing.
+        """
+        try:
+            data = _data(self.transport.request("GET", "/api/integrations/current"))
+        except (MakiniNotFoundError, MakiniForbiddenError):
+            return Integration(None, None, {})
+        status = data.get("sync_status")
+        return Integration(
+            str(status).strip().lower() if status else None, parse_instant(data.get("sync_updated_at")), data
+        )
+
+    def connections(self) -> list[dict[str, Any]]:
+        """The connections that an application's token may see, over all pages."""
+        connections: list[dict[str, Any]] = []
+        page = 1
+        while True:
+            answer = self.transport.request("GET", "/api/system/connections", query=[("page", str(page))])
+            body = _decoded(answer)
+            rows = body.get("data")
+            if not isinstance(rows, list):
+                raise MakiniProtocolError("the answer of /api/system/connections has no list under 'data'.")
+            connections += [row for row in rows if isinstance(row, dict)]
+            meta = body.get("meta") or {}
+            if not rows or page >= int(meta.get("last_page") or 1):
+                return connections
+            page += 1
+
+
+def record_path(resource: Resource, key: str) -> str:
+    """The path of one record.
+
+    :raises MakiniConfigurationError: the key would bend the path
+    """
+    if not key or key in (".", ".."):
+        raise MakiniConfigurationError(
+            f"key {key!r} can't name a record of {resource.name}.", remedy="Give the record's own key."
+        )
+    return f"{resource.path}/{quote(key, safe='')}"
+
+
+def _decoded(answer: Answer) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MakiniProtocolError(
+            f"the answer is no JSON ({error}).", remedy="Check the connection's host."
+        ) from error
+    if not isinstance(body, dict):
+        raise MakiniProtocolError(f"the answer should be a JSON object, not {type(body).__name__}.")
+    return body
+
+
+def _data(answer: Answer) -> dict[str, Any]:
+    data = _decoded(answer).get("data")
+    if not isinstance(data, dict):
+        raise MakiniProtocolError(f"the answer's 'data' should be an object, not {type(data).__name__}.")
+    return data

@@ -1,0 +1,45 @@
+"""The server's clock, as far as its answers tell it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from threading import Lock
+
+
+class ServerClock:
+    """Tells the time by the ``Date`` headers of a server's answers (RFC 9110, section 6.6.1).
+
+    A header is cut to the second and older than its arrival, so each gives a lower bound of the server's
+    time; the highest bound counts. What :meth:`now` tells has therefore passed on the server too, which
+    is what the end of a window needs. Before the first answer it is this machine's clock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._bound: float | None = None
+
+    def observe(self, date_header: str | None) -> None:
+        """Take the ``Date`` of an answer that has just arrived; a missing or malformed one is passed over."""
+        if not date_header:
+            return
+        try:
+            stated = parsedate_to_datetime(date_header)
+        except ValueError:
+            return
+        if stated.tzinfo is None:
+            stated = stated.replace(tzinfo=UTC)
+        bound = stated.timestamp() - time.monotonic()
+        with self._lock:
+            self._bound = bound if self._bound is None else max(self._bound, bound)
+
+    def now(self) -> datetime:
+        """The server's time: not later than the truth, and at most about a second earlier."""
+        if self._bound is None:
+            return datetime.now(UTC)
+        return datetime.fromtimestamp(time.monotonic() + self._bound, UTC)
+
+    def skew(self) -> float:
+        """Seconds by which the server is ahead of this machine; under two seconds means nothing."""
+        return (self.now() - datetime.now(UTC)).total_seconds()

@@ -1,0 +1,163 @@
+"""Every error of the project, in one tree.
+
+::
+
+    MakiniError
+    ├── MakiniConfigurationError        a parameter or a setting is unusable
+    │   └── UnknownResourceError
+    ├── MakiniRequestError              a request brought no usable answer
+    │   ├── MakiniConnectionError       no answer: name lookup, TLS, refused, timed out     (retryable)
+    │   ├── MakiniStatusError           an answer with an error status
+    │   │   ├── MakiniUnauthorizedError     401
+    │   │   ├── MakiniForbiddenError        403
+    │   │   ├── MakiniNotFoundError         404
+    │   │   ├── MakiniRateLimitError        429                                             (retryable)
+    │   │   └── MakiniServerError           408, 425, 5xx                                   (retryable)
+    │   └── MakiniProtocolError         a 2xx or 3xx that breaks the contract
+    │       ├── MakiniPagingError           pages that loop, repeat or contradict themselves
+    │       └── AnswerTooLargeError         more bytes than the client takes
+    ├── MakiniSyncError                 a sync can't be done as asked
+    │   ├── NoInitialSyncError
+    │   └── UnstableReadError           the list changed during every pass                  (retryable)
+    └── MakiniDestinationError          the destination can't be read or written            (retryable)
+        ├── CorruptCommitError              a commit that does not parse
+        └── FingerprintError                the stream was landed with other settings
+
+``retryable`` decides what Airflow does: what a retry can't mend fails the task at once.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MakiniError(Exception):
+    """Base of all errors here.
+
+    :param message: what happened, with the value it happened to; never a secret
+    :param remedy: what to do about it
+    :param status: HTTP status, where there was an answer
+    :param code: the API's error code, such as ``RATE_LIMIT_EXCEEDED``
+    :param request_id: what Makini's support asks for
+    :param retry_after: seconds after which the server wants to be asked again
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        facts = [
+            f"HTTP {self.status}" if self.status is not None else "",
+            f"code {self.code}" if self.code else "",
+            f"request ID {self.request_id}" if self.request_id else "",
+            f"retry after {self.retry_after:g} s" if self.retry_after is not None else "",
+        ]
+        known = ", ".join(fact for fact in facts if fact)
+        return " ".join(part for part in (self.message, f"({known})" if known else "", self.remedy) if part)
+
+
+class MakiniConfigurationError(MakiniError):
+    """A parameter or a setting is unusable; the message names it, its value and the way out."""
+
+
+class UnknownResourceError(MakiniConfigurationError):
+    """No list endpoint has this name."""
+
+
+class MakiniRequestError(MakiniError):
+    """A request brought no usable answer."""
+
+
+class MakiniConnectionError(MakiniRequestError):
+    """No answer came: name lookup, TLS, refused, cut off or timed out."""
+
+    retryable = True
+
+
+class MakiniStatusError(MakiniRequestError):
+    """The API answered with an error status."""
+
+
+class MakiniUnauthorizedError(MakiniStatusError):
+    """401: the API does not accept the token."""
+
+
+class MakiniForbiddenError(MakiniStatusError):
+    """403: the token is accepted and may not do this."""
+
+
+class MakiniNotFoundError(MakiniStatusError):
+    """404: no such record, or no such endpoint on this connection."""
+
+
+class MakiniRateLimitError(MakiniStatusError):
+    """429: too many requests."""
+
+    retryable = True
+
+
+class MakiniServerError(MakiniStatusError):
+    """408, 425 or 5xx: the server could not answer this time."""
+
+    retryable = True
+
+
+class MakiniProtocolError(MakiniRequestError):
+    """The answer is not what the contract says; reading it as data would lose records."""
+
+
+class MakiniPagingError(MakiniProtocolError):
+    """Pages loop, repeat, or contradict their own ``meta``."""
+
+
+class AnswerTooLargeError(MakiniProtocolError):
+    """The decompressed answer is larger than the client takes."""
+
+
+class MakiniSyncError(MakiniError):
+    """A sync can't be done as asked."""
+
+
+class NoInitialSyncError(MakiniSyncError):
+    """An incremental sync of a stream that has no initial one."""
+
+
+class UnstableReadError(MakiniSyncError):
+    """The list changed during every pass over it, so that none is known to be complete."""
+
+    retryable = True
+
+
+class MakiniDestinationError(MakiniError):
+    """The destination can't be read or written."""
+
+    retryable = True
+
+
+class CorruptCommitError(MakiniDestinationError):
+    """A commit does not parse, so that what the destination holds is not known."""
+
+    retryable = False
+
+
+class FingerprintError(MakiniDestinationError):
+    """The stream was landed with another cursor field, other filters or another dialect."""
+
+    retryable = False

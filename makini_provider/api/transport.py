@@ -1,0 +1,305 @@
+"""One pooled session, its retries and its limits: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from makini_provider import __version__
+from makini_provider.api.clock import ServerClock
+from makini_provider.api.errors import (
+    AnswerTooLargeError,
+    MakiniConfigurationError,
+    MakiniConnectionError,
+    MakiniError,
+    MakiniProtocolError,
+    MakiniRateLimitError,
+)
+from makini_provider.api.failures import failure_of_answer
+from makini_provider.api.pacing import Pace
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 256 * 1024
+_CONNECT_TIMEOUT = 10.0
+_BODY_TIMEOUTS = 10
+"""A body may take so many times the read timeout as a whole; the timeout itself counts from byte to byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a request is sent again, and how long is waited before.
+
+    :param attempts: how often a request is sent at most
+    :param base: seconds of the first wait's upper bound; it doubles with each attempt (full jitter)
+    :param cap: seconds that a wait of ours has at most
+    :param budget: seconds that all waits of one request may take together; a ``Retry-After`` beyond it is
+        handed to the caller with the error
+    """
+
+    attempts: int = 6
+    base: float = 0.5
+    cap: float = 30.0
+    budget: float = 120.0
+
+    def delay(self, attempt: int, error: MakiniError, *, waited: float) -> float | None:
+        """Seconds to wait before the next attempt, or ``None`` to give up.
+
+        :param attempt: which attempt has just failed, from 1
+        :param error: what it failed with
+        :param waited: seconds already waited for this request
+        """
+        if not error.retryable or attempt >= self.attempts:
+            return None
+        backoff = random.uniform(0, min(self.cap, self.base * 2 ** (attempt - 1)))
+        delay = backoff if error.retry_after is None else error.retry_after + random.uniform(0, self.base)
+        return delay if waited + delay <= self.budget else None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with a good status.
+
+    :param status: HTTP status
+    :param headers: by name, in any case
+    :param body: decompressed
+    :param asked_at: when the request was sent, by the server's clock
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """What can be set about requests.
+
+    :param timeout: seconds to wait for the next byte of an answer
+    :param verify: whether TLS is verified, or the path of a CA bundle
+    :param proxies: proxy URLs by scheme, as ``requests`` takes them
+    :param max_answer_bytes: size of a decompressed answer that is still taken
+    :param retry: when and how often requests are repeated
+    """
+
+    timeout: float = 60.0
+    verify: bool | str = True
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    max_answer_bytes: int = 64 * 1024 * 1024
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+class Transport:
+    """Sends requests to one base URL over one session.
+
+    :param base_url: scheme, host and port, without a trailing slash
+    :param auth: signs each attempt anew
+    :param settings: timeouts, TLS, proxies, limits, retries
+    :param pace: spaces the requests of all threads
+    :param pool_size: connections that are kept open
+    :param sleep: waits so many seconds between attempts; replaced by tests
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        auth: AuthBase,
+        settings: TransportSettings | None = None,
+        *,
+        pace: Pace | None = None,
+        pool_size: int = 10,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.clock = ServerClock()
+        self.requests_sent = 0
+        self._settings = settings or TransportSettings()
+        self._pace = pace or Pace()
+        self._sleep = sleep
+        self.session = _session(auth, self._settings, pool_size)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.session.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a request, again where that can help, and return the answer.
+
+        A request that creates or changes something is repeated only after a 429, which says that it was
+        not carried out; anything else could carry it out twice.
+
+        :param method: HTTP method
+        :param path: starts with ``/``; appended to the base URL as it is
+        :param query: parameters in their order
+        :param json: a body to send as JSON
+        :param headers: further headers
+        :raises MakiniRequestError: the kind says what happened
+        """
+        if not path.startswith("/") or path.startswith("//"):
+            raise MakiniConfigurationError(
+                f"path {path!r} must start with one '/'.",
+                remedy="It is appended to the connection's base URL.",
+            )
+        repeatable = method.upper() in ("GET", "HEAD")
+        waited = 0.0
+        attempt = 0
+        while True:
+            attempt += 1
+            self._pace.wait()
+            try:
+                answer = self._send(method, path, query, json, headers)
+            except MakiniError as error:
+                if isinstance(error, MakiniRateLimitError):
+                    self._pace.slower()
+                may_repeat = repeatable or isinstance(error, MakiniRateLimitError)
+                delay = self._settings.retry.delay(attempt, error, waited=waited) if may_repeat else None
+                if delay is None:
+                    raise
+                log.warning("%s %s: %s Trying again in %.1f s.", method, path, error, delay)
+                self._sleep(delay)
+                waited += delay
+            else:
+                self._pace.faster()
+                return answer
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        json: Any,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        url = self.base_url + path
+        started = time.monotonic()
+        asked_at = self.clock.now()
+        self.requests_sent += 1
+        try:
+            with self.session.request(
+                method,
+                url,
+                params=list(query),
+                json=json,
+                headers=headers,
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                self.clock.observe(response.headers.get("Date"))
+                body = self._body(response, started)
+        except requests.RequestException as error:
+            raise _connection_error(method, url, error, self._settings.timeout) from error
+        log.debug(
+            "%s %s: %s in %.0f ms", method, path, response.status_code, (time.monotonic() - started) * 1000
+        )
+        if 200 <= response.status_code < 300:
+            return Answer(response.status_code, response.headers, body, asked_at)
+        raise failure_of_answer(
+            method, path, response.status_code, response.headers, body, now=datetime.now(UTC)
+        )
+
+    def _body(self, response: requests.Response, started: float) -> bytes:
+        limit = self._settings.max_answer_bytes
+        deadline = started + self._settings.timeout * _BODY_TIMEOUTS
+        body = bytearray()
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > limit:
+                raise AnswerTooLargeError(
+                    f"the answer is larger than {limit} bytes.", remedy="Ask for smaller pages (page_size)."
+                )
+            if time.monotonic() > deadline:
+                raise requests.Timeout("the body did not end")
+        return bytes(body)
+
+
+class _PatientAdapter(HTTPAdapter):
+    """An adapter that never waits without a limit, also where the session is used directly."""
+
+    def __init__(self, timeout: float, pool_size: int) -> None:
+        self._timeout = (min(_CONNECT_TIMEOUT, timeout), timeout)
+        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float, float] | tuple[float, None] | None = None,
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        return super().send(request, stream, timeout or self._timeout, verify, cert, proxies)
+
+
+def _session(auth: AuthBase, settings: TransportSettings, pool_size: int) -> requests.Session:
+    session = requests.Session()
+    session.auth = auth
+    session.verify = settings.verify
+    session.proxies.update(settings.proxies)
+    session.headers.update(
+        {"Accept": "application/json", "User-Agent": f"airflow-provider-makini/{__version__}"}
+    )
+    # A token says who asks; a cookie would only make requests of several threads depend on each other.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = _PatientAdapter(settings.timeout, pool_size)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _connection_error(method: str, url: str, error: requests.RequestException, timeout: float) -> MakiniError:
+    host = urlsplit(url).netloc
+    what = f"{method} {urlsplit(url).path} on {host}"
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return MakiniProtocolError(f"{what}: the body is not compressed as its header says.")
+    if isinstance(error, requests.exceptions.SSLError):
+        return MakiniConnectionError(
+            f"{what}: the TLS connection failed ({_root_cause(error)}).",
+            remedy="Check the host, this machine's clock, and 'verify' in the connection's extra "
+            "(the path of a CA bundle, where your network has one of its own).",
+        )
+    if isinstance(error, requests.Timeout):
+        return MakiniConnectionError(
+            f"{what}: no answer within {timeout:g} s.",
+            remedy="Where answers really take longer, raise 'timeout' in the connection's extra.",
+        )
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return MakiniConfigurationError(
+            f"{what}: the URL can't be used.", remedy="Check the connection's host."
+        )
+    return MakiniConnectionError(
+        f"{what}: no connection, or it was cut off ({_root_cause(error)}).",
+        remedy="Check the connection's host and port, name lookup, and any proxy.",
+    )
+
+
+def _root_cause(error: BaseException) -> str:
+    """The kind of what went wrong at the bottom, such as ``ConnectionRefusedError``."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        inner = [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]
+        cause = next((item for item in inner if isinstance(item, BaseException) and item not in seen), None)
+    return type(seen[-1]).__name__
