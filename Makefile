@@ -1,0 +1,80 @@
+# The commands of this project. They need GNU make (3.81 or newer), Python >= 3.11 and a package index.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+# May be set on the command line: make test PYTHON=python3.12 VENV=.venv-3.12 ARGS="-k window"
+PYTHON ?=
+VENV := .venv
+CONSTRAINTS := constraints.txt
+ARGS :=
+PYTHONS := python3.11 python3.12 python3.13
+
+# What a person has set up for other work must not reach the demo or the tests.
+unexport $(filter-out MAKINI_TESTS_%,$(filter AIRFLOW_% _AIRFLOW_% MAKINI_%,$(.VARIABLES)))
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONSAFEPATH PYTHONDEVMODE
+unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV ARGS PYTHONS
+
+# Proxies stay as they are for the package index; the sandbox is on loopback, which no proxy reaches.
+comma := ,
+loopback := 127.0.0.1,localhost,::1
+unproxied := $(or $(NO_PROXY),$(no_proxy))
+export NO_PROXY := $(if $(unproxied),$(unproxied)$(comma))$(loopback)
+export no_proxy := $(NO_PROXY)
+
+# The distribution test installs with the same pins as this environment.
+export MAKINI_TESTS_CONSTRAINTS := $(CONSTRAINTS)
+
+python := "$(VENV)/bin/python"
+# With MAKINI_TESTS_NO_SKIP=1 a test that is skipped has failed.
+pytest := $(python) -m pytest $(if $(filter 1,$(MAKINI_TESTS_NO_SKIP)),-p tests.no_skips)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: setup ## run initial and incremental sync against the sandbox, in real Airflow
+	@$(python) scripts/demo.py
+
+.PHONY: test
+test: lint ## lint, then the whole test suite
+	$(pytest) $(ARGS)
+
+.PHONY: test-fast
+test-fast: setup-dev ## the tests that start neither Airflow nor pip
+	$(pytest) -m "not airflow and not scheduler and not package" $(ARGS)
+
+.PHONY: lint
+lint: setup-dev ## ruff, mypy and the import contracts, without changing anything
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	"$(VENV)/bin/lint-imports"
+
+.PHONY: format
+format: setup-dev ## let ruff format the code and mend what it can
+	$(python) -m ruff check --fix .
+	$(python) -m ruff format .
+
+.PHONY: build
+build: setup-dev ## sdist and wheel, in dist/
+	$(python) -m build --no-isolation .
+
+.PHONY: setup
+setup: ## make the virtual environment .venv, with what the demo needs
+	@sh scripts/setup.sh runtime "$(VENV)" "$(CONSTRAINTS)" "$(PYTHON)"
+
+.PHONY: setup-dev
+setup-dev: setup ## add what tests and lint need
+	@sh scripts/setup.sh dev "$(VENV)" "$(CONSTRAINTS)" "$(PYTHON)"
+
+.PHONY: constraints
+constraints: setup ## resolve all pinned versions anew (needs every Python in PYTHONS="...")
+	$(python) scripts/constraints.py $(PYTHONS)
+
+.PHONY: clean
+clean: ## remove what builds, tests and tools left behind, but not .venv and makini-data
+	rm -rf build dist .airflow .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path "./.venv*" -prune -exec rm -rf {} +
