@@ -1,0 +1,94 @@
+"""How the sandbox misbehaves when a test wants it to. By default it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from .query import Precision, check_precision
+
+Fault = Literal[
+    "",  # no fault: in `fault_sequence`, a request that is answered as it should be
+    "500",
+    "503",
+    "429",
+    "cut",  # the connection ends in the middle of the answer
+    "truncated_json",  # a complete answer whose JSON ends too early
+    "html_200",  # a page of a proxy, with status 200
+    "empty_body",  # status 200, and nothing
+    "slow",  # answered, after `latency` and five seconds more
+]
+ErrorSpelling = Literal["nested", "flat", "html", "empty"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behaviour:
+    """
+    Faults and oddities, deterministic by ``seed``.
+
+    :param seed: of everything that happens by chance.
+    :param ignore_page: every page is the first.
+    :param ignore_filters: filters are accepted, and select nothing.
+    :param ignore_sort: sorting is accepted, and changes nothing.
+    :param filter_precision: times in filters are cut to this precision.
+    :param reject_filter_fields: fields on which a filter is answered with 400.
+    :param reject_time_of_day: a filter's time must be a plain date, else 400.
+    :param unstable_ties: equal sort values come in another order at every request.
+    :param changes_per_request: what happens to a list each time before it is read, such as
+        ``{"updates": 2, "inserts": 1, "deletes": 1}``; the words are those of ``Store.change``.
+    :param fault_rate: share of the requests that meet one of ``faults``.
+    :param faults: the faults to choose from.
+    :param fault_sequence: faults of the next requests, one after the other; ``""`` for none.
+    :param retry_after: the ``Retry-After`` header of a 429 or 503, as it is written.
+    :param latency: seconds that every answer waits.
+    :param omit_meta: lists have no ``meta``.
+    :param omit_links: lists have no ``links``.
+    :param last_page_zero: ``meta.last_page`` is 0, whatever there is.
+    :param error_spelling: how the body of an error looks.
+    :param page_size_clamp: cuts pages to less than the sandbox's own maximum.
+    :param sync_state_missing: ``/api/integrations/current`` is answered with 404.
+    :param sync_states: what successive requests of ``/api/integrations/current`` see, the last one
+        staying: a ``sync_status``, or a mapping of several fields.
+    """
+
+    seed: int = 0
+    ignore_page: bool = False
+    ignore_filters: bool = False
+    ignore_sort: bool = False
+    filter_precision: Precision = "microsecond"
+    reject_filter_fields: tuple[str, ...] = ()
+    reject_time_of_day: bool = False
+    unstable_ties: bool = False
+    changes_per_request: Mapping[str, int] = field(default_factory=dict)
+    fault_rate: float = 0.0
+    faults: tuple[Fault, ...] = ()
+    fault_sequence: tuple[Fault, ...] = ()
+    retry_after: str | None = None
+    latency: float = 0.0
+    omit_meta: bool = False
+    omit_links: bool = False
+    last_page_zero: bool = False
+    error_spelling: ErrorSpelling = "nested"
+    page_size_clamp: int | None = None
+    sync_state_missing: bool = False
+    sync_states: tuple[str | Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_precision(self.filter_precision)
+        if unknown := {*self.faults, *self.fault_sequence} - set(get_args(Fault)):
+            raise ValueError(f"faults must be of {get_args(Fault)}, not {sorted(unknown)}")
+        if self.error_spelling not in get_args(ErrorSpelling):
+            raise ValueError(f"error_spelling must be one of {get_args(ErrorSpelling)}")
+        if self.fault_rate and not self.faults:
+            raise ValueError("fault_rate needs faults to choose from")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Behaviour:
+        """Make a behaviour from a JSON object; raise ValueError for a name that is none."""
+        if unknown := values.keys() - {one.name for one in fields(cls)}:
+            raise ValueError(f"no such behaviour: {', '.join(sorted(unknown))}")
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**given)
