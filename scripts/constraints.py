@@ -49,13 +49,11 @@ def main(interpreters: list[str]) -> int:
             pythons[version] = python
         for name, (what, airflow) in FILES.items():
             with ThreadPoolExecutor(max_workers=2) as pool:
-                resolved = dict(
-                    zip(
-                        pythons,
-                        pool.map(lambda python: resolve(python, airflow, environment), pythons.values()),
-                        strict=True,
-                    )
-                )
+                pending = {
+                    version: pool.submit(resolve, python, airflow, environment)
+                    for version, python in pythons.items()
+                }
+                resolved = {version: resolution.result() for version, resolution in pending.items()}
             (ROOT / name).write_text(render(what, resolved), encoding="utf-8")
             sys.stdout.write(f"{name}: {len(set().union(*resolved.values()))} packages\n")
     return 0
