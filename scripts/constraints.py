@@ -61,7 +61,7 @@ def main(interpreters: list[str]) -> int:
 
 def clean_environment() -> dict[str, str]:
     """The environment for pip: the machine's package index, and none of its other pip settings."""
-    kept = {}
+    kept: dict[str, str] = {}
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
     ).stdout
@@ -94,15 +94,9 @@ def resolve(python: Path, airflow: str, environment: dict[str, str]) -> Pins:
     """What pip would install into an empty environment, without our own package."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
-        subprocess.run(
-            [
-                *(python, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"),
-                *("--report", report, "--group", "dev", "--editable", ".[zstd,s3]", *TOOLS, airflow),
-            ],
-            check=True,
-            cwd=ROOT,
-            env=environment,
-        )
+        install = [str(python), "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+        what = ["--group", "dev", "--editable", ".[zstd,s3]", *TOOLS, airflow]
+        subprocess.run([*install, "--report", str(report), *what], check=True, cwd=ROOT, env=environment)
         installs = json.loads(report.read_text(encoding="utf-8"))["install"]
     return {
         canonical(install["metadata"]["name"]): install["metadata"]["version"]

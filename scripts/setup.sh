@@ -134,7 +134,7 @@ rm -f "$stamp"
 
 case $profile in
 runtime)
-    say "Installing the provider and Airflow into $venv (300 MB; the first time takes half a minute or more)."
+    say "Installing the provider and Airflow into $venv (300 MB: half a minute or more, the first time)."
     install pip
     install --build-constraint "$constraints" --editable .
     ;;
