@@ -1,0 +1,1 @@
+"""Airflow connections made into clients: the only part that sees where a secret comes from."""

@@ -1,0 +1,392 @@
+"""The hook: an Airflow connection of type ``makini`` as a client of its API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from threading import RLock
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self
+from urllib.parse import quote
+
+from airflow.providers.http.hooks.http import HttpHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
+from requests import Response, Session
+
+from makini_provider.api.auth import BearerAuth
+from makini_provider.api.client import MakiniClient
+from makini_provider.api.errors import MakiniConfigurationError, MakiniError
+from makini_provider.api.pacing import Pace
+from makini_provider.api.resources import Resource, get_resource
+from makini_provider.api.transport import RetryPolicy, Transport
+from makini_provider.hooks.connection import CONNECTION_TYPE, ConnectionSettings, read_settings
+from makini_provider.hooks.exchange import check, endpoint_path, send
+from makini_provider.hooks.walk import filter_texts, walk
+
+
+class MakiniHook(HttpHook):
+    """Reads and writes through one Makini connection.
+
+    It is an ``HttpHook`` by type, so that what takes one takes this, and none of its public methods is
+    inherited: those send unknown keys of ``extra`` as headers, wait without a limit, follow redirects, look
+    the connection up at each call and lose the answer's status.
+
+    Nothing is looked up or sent before it is needed; the connection is looked up once. Close the hook, or use
+    it as a context manager, to close its pooled connections.
+
+    :param makini_conn_id: an Airflow connection of type ``makini``
+    :param makini_connection: which of an application's connections is meant; not supported yet
+    :param method: HTTP method of :meth:`run`
+    :param http_hook_options: what ``HttpOperator`` gives to any hook (``tcp_keep_alive`` and the like): it
+        has no effect
+    :raises MakiniConfigurationError: a parameter can't be used
+    """
+
+    conn_name_attr = "makini_conn_id"
+    default_conn_name = "makini_default"
+    conn_type = CONNECTION_TYPE
+    hook_name = "Makini"
+    default_host = ""
+    default_headers: dict[str, str] = {}  # noqa: RUF012  (as the base class declares it; stays empty)
+
+    def __init__(
+        self,
+        makini_conn_id: str = default_conn_name,
+        makini_connection: str | None = None,
+        *,
+        method: str = "GET",
+        **http_hook_options: Any,
+    ) -> None:
+        # HttpHook's own __init__ makes adapters and state that only its own methods use.
+        super(HttpHook, self).__init__()
+        if makini_connection:
+            raise MakiniConfigurationError(
+                f"makini_connection is {makini_connection!r}, which needs client credentials: a later "
+                "release supports them.",
+                remedy="Make one Airflow connection for each Makini connection, with its own API token.",
+            )
+        _check_http_hook_options(http_hook_options)
+        self.makini_conn_id = makini_conn_id
+        self.method = method.upper()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lock = RLock()
+        self._settings: ConnectionSettings | None = None
+        self._client: MakiniClient | None = None
+
+    def __repr__(self) -> str:
+        return f"<MakiniHook {self.makini_conn_id!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Settings hold the token: a pickled hook looks it up again where it is used.
+        return {key: value for key, value in self.__dict__.items() if key not in _NOT_KEPT}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pooled connections; the hook can be used again."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.transport.close()
+
+    @property
+    def settings(self) -> ConnectionSettings:
+        """What the connection says, looked up at the first use.
+
+        :raises MakiniConfigurationError: there is no such connection, or a field of it is unusable
+        """
+        with self._lock:
+            if self._settings is None:
+                self._settings = self._looked_up()
+            return self._settings
+
+    @property
+    def client(self) -> MakiniClient:
+        """The client of the API, made at the first use."""
+        with self._lock:
+            if self._client is None:
+                self._client = _client(self.settings)
+            return self._client
+
+    def _looked_up(self) -> ConnectionSettings:
+        conn_id = self.makini_conn_id
+        try:
+            connection = self.get_connection(conn_id)
+        except AirflowNotFoundException:
+            raise MakiniConfigurationError(
+                f"connection {conn_id!r} (makini_conn_id) does not exist.",
+                remedy="Add it in the UI (Admin, Connections, type Makini), as the environment variable "
+                f"AIRFLOW_CONN_{conn_id.upper()}, or in your secrets backend.",
+            ) from None
+        _mask(connection.password)
+        if connection.conn_type and connection.conn_type != CONNECTION_TYPE:
+            # The password of another system would go out as a token.
+            raise MakiniConfigurationError(
+                f"connection {conn_id!r} is of type {connection.conn_type!r}, not {CONNECTION_TYPE!r}.",
+                remedy="Give makini_conn_id a connection of type Makini.",
+            )
+        settings = read_settings(
+            conn_id=conn_id,
+            host=connection.host,
+            schema=connection.schema,
+            port=connection.port,
+            login=connection.login,
+            password=connection.password,
+            extra=connection.extra,
+        )
+        for warning in settings.warnings:
+            self.log.warning("Connection %r: %s", conn_id, warning)
+        return settings
+
+    # What the API has.
+
+    def list_records(
+        self,
+        resource: str | Resource,
+        *,
+        updated_since: datetime | None = None,
+        updated_before: datetime | None = None,
+        filters: Mapping[str, Any] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Read a list, page after page, and give its records one by one.
+
+        Arguments are checked at the call, requests are sent as records are taken.
+
+        :param resource: such as ``eam/work-orders``
+        :param updated_since: only what was modified at this time or later; with a time zone
+        :param updated_before: only what was modified before this time; with a time zone
+        :param filters: values by field, or by ``field:op`` with an operator of the API
+        """
+        return walk(
+            self.client, _resource(resource), since=updated_since, before=updated_before, filters=filters
+        )
+
+    def count_records(self, resource: str | Resource, filters: Mapping[str, Any] | None = None) -> int | None:
+        """How many records a list has; ``None`` where the API does not say.
+
+        :param resource: such as ``eam/work-orders``
+        :param filters: values by field, or by ``field:op``
+        """
+        return self.client.count(_resource(resource), filter_texts(filters))
+
+    def get_record(self, resource: str | Resource, key: str) -> dict[str, Any]:
+        """Fetch one record.
+
+        :param resource: such as ``eam/work-orders``
+        :param key: the record's ``key``
+        :raises MakiniNotFoundError: there is none of this key
+        """
+        return self.client.get_record(_resource(resource), key)
+
+    def create_record(self, resource: str | Resource, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a record and return it as the API has it then.
+
+        :param resource: such as ``eam/work-orders``
+        :param payload: its fields; which are required depends on the connected system
+        """
+        return self.client.create_record(_resource(resource), payload)
+
+    def update_record(self, resource: str | Resource, key: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Change a record and return it as the API has it then.
+
+        :param resource: such as ``eam/work-orders``
+        :param key: the record's ``key``
+        :param payload: the fields to change
+        """
+        return self.client.update_record(_resource(resource), key, payload)
+
+    def get_integration(self) -> dict[str, Any]:
+        """Whose data it is, and how far Makini's own synchronisation with the connected system is.
+
+        Empty where the connection does not tell.
+        """
+        return dict(self.client.integration().details)
+
+    def list_connections(self) -> list[dict[str, Any]]:
+        """The connections that the token may see; an API token of one connection mostly sees none."""
+        return self.client.connections()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try the connection with two small requests, as the button in the UI does.
+
+        :return: whether it works, and what was found or what to do
+        """
+        from makini_provider.hooks.trial import try_out
+
+        try:
+            settings = self.settings
+        except MakiniError as error:
+            return False, str(error)
+        client = _client(settings, patient=False)
+        try:
+            works, message = try_out(client)
+        except MakiniError as error:
+            works, message = False, str(error)
+        finally:
+            client.transport.close()
+        # The message may repeat what the server said, and the server what it was sent.
+        return works, message.replace(settings.tokens.token(), "***")
+
+    # What an HttpHook has. Three attributes are there that can be set; here they follow from the connection.
+
+    @property
+    def http_conn_id(self) -> str:  # type: ignore[override]
+        """The connection's id, by the name that an ``HttpHook`` has for it."""
+        return self.makini_conn_id
+
+    @property
+    def base_url(self) -> str:  # type: ignore[override]
+        """Scheme, host, port and path prefix, without a trailing slash."""
+        return self.settings.base_url
+
+    @property  # type: ignore[misc]
+    def auth_type(self) -> type[BearerAuth]:
+        """How requests are signed; it can't be replaced."""
+        return BearerAuth
+
+    def get_conn(
+        self, headers: Mapping[str, Any] | None = None, extra_options: Mapping[str, Any] | None = None
+    ) -> Session:
+        """The authenticated session that all requests of this hook go through.
+
+        It signs requests to the connection's host, refuses all others, and never waits without a limit;
+        errors and retries are the caller's. :meth:`run` does these too.
+
+        :param headers: not supported: the session is shared
+        :param extra_options: not supported: they are the connection's
+        """
+        if headers or extra_options:
+            raise MakiniConfigurationError(
+                "get_conn() gives the hook's one session and takes no headers or extra_options.",
+                remedy="Give headers with each request; set timeout, verify and proxies in the connection.",
+            )
+        return self.client.transport.session
+
+    def run(
+        self,
+        endpoint: str | None = None,
+        data: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        extra_options: Mapping[str, Any] | None = None,
+        **request_kwargs: Any,
+    ) -> Response:
+        """Send a request to any path of the API and return the answer.
+
+        It is retried, paced and limited like every request of the hook; an answer that is no success is a
+        typed error.
+
+        :param endpoint: path below the base URL, such as ``/api/eam/sites``, a query included or not
+        :param data: of a GET the query, as a mapping or pairs; else the JSON body, as an object or its text
+        :param headers: further headers
+        :param extra_options: ``check_response`` true and ``allow_redirects`` false are accepted, being what
+            happens anyway
+        :param request_kwargs: ``params`` and ``json``, as ``requests`` takes them
+        :raises MakiniRequestError: the kind says what happened
+        """
+        return send(
+            self.client.transport,
+            self.method,
+            endpoint,
+            data=data,
+            headers=headers,
+            extra_options=extra_options,
+            request_kwargs=request_kwargs,
+        )
+
+    def run_with_advanced_retry(self, _retry_args: dict[Any, Any], *args: Any, **kwargs: Any) -> Any:
+        """:meth:`run`, repeated by ``tenacity`` on top of the hook's own retries.
+
+        :param _retry_args: arguments of ``tenacity.Retrying``
+        """
+        from tenacity import Retrying
+
+        return Retrying(**_retry_args)(self.run, *args, **kwargs)
+
+    def run_and_check(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Not supported: a request that was prepared elsewhere passes by this hook's limits and retries."""
+        raise MakiniConfigurationError(
+            "run_and_check() is not supported by MakiniHook.",
+            remedy="Use run(endpoint, …); or the session of get_conn(), and check_response().",
+        )
+
+    def check_response(self, response: Response) -> None:
+        """Raise the typed error of an answer that is no success.
+
+        :param response: such as the session of :meth:`get_conn` gives
+        :raises MakiniRequestError: the kind says what happened
+        """
+        check(response)
+
+    def url_from_endpoint(self, endpoint: str | None) -> str:
+        """The URL of a path below the base URL.
+
+        :param endpoint: such as ``/api/eam/sites``
+        """
+        return self.base_url + endpoint_path(endpoint)
+
+
+_NOT_KEPT: Final = frozenset(["_lock", "_settings", "_client"])
+_WITHOUT_EFFECT: Final = frozenset(
+    ["tcp_keep_alive", "tcp_keep_alive_idle", "tcp_keep_alive_count", "tcp_keep_alive_interval"]
+)
+_REPLACING_OURS: Final = frozenset(["auth_type", "adapter"])
+
+
+def _check_http_hook_options(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name in _REPLACING_OURS and value is not None:
+            raise MakiniConfigurationError(
+                f"{name} can't be set: MakiniHook signs and sends requests in its own way.",
+                remedy=f"Leave {name} out.",
+            )
+        if name not in _WITHOUT_EFFECT | _REPLACING_OURS:
+            raise TypeError(f"MakiniHook got an unexpected keyword argument {name!r}")
+
+
+def _mask(secret: str | None) -> None:
+    """Hide a secret in all logs, also as it would stand in a URL."""
+    if secret:
+        mask_secret(secret)
+        mask_secret(quote(secret, safe=""))
+
+
+def _resource(resource: str | Resource) -> Resource:
+    return resource if isinstance(resource, Resource) else get_resource(resource)
+
+
+def _client(settings: ConnectionSettings, *, patient: bool = True) -> MakiniClient:
+    """The client of a connection.
+
+    :param patient: whether answers are waited for and requests repeated as a task wants it; else as somebody
+        does who sits before a screen
+    """
+    transport = settings.transport
+    if not patient:
+        transport = replace(
+            transport, timeout=min(transport.timeout, 20.0), retry=RetryPolicy(attempts=2, budget=5.0)
+        )
+    return MakiniClient(
+        Transport(
+            settings.base_url,
+            BearerAuth(settings.tokens, settings.base_url),
+            transport,
+            pace=Pace(settings.requests_per_minute),
+            pool_size=max(settings.max_parallel_requests, 1),
+        ),
+        page_size=settings.page_size,
+        max_parallel_requests=settings.max_parallel_requests,
+    )

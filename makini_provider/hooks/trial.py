@@ -1,0 +1,47 @@
+"""Whether a connection works: the short answer behind the UI's test button."""
+
+from __future__ import annotations
+
+from makini_provider.api.client import Integration, MakiniClient
+from makini_provider.api.errors import MakiniForbiddenError, MakiniNotFoundError
+from makini_provider.api.resources import get_resource
+
+# Every kind of system has sites; which kind this one is shows in which list answers.
+_LISTS = ("eam/sites", "erp/sites", "wms/sites")
+
+
+def try_out(client: MakiniClient) -> tuple[bool, str]:
+    """Ask for the state of the synchronisation and for one record.
+
+    :return: whether the connection works, and what was found or what to do
+    :raises MakiniError: no usable answer
+    """
+    integration = client.integration()
+    source = _source(integration)
+    if integration.sync_status == "fail":
+        return False, (
+            f"{source}. The token is good, but Makini can't log in to the connected system any more "
+            "(sync status 'fail'): the system must be connected to Makini again."
+        )
+    for name in _LISTS:
+        try:
+            count = client.count(get_resource(name))
+        except (MakiniNotFoundError, MakiniForbiddenError):
+            continue
+        found = "is readable" if count is None else f"has {count} record{'' if count == 1 else 's'}"
+        return True, f"{source}. {name} {found}."
+    return False, (
+        f"{source}. The token is accepted, but none of {', '.join(_LISTS)} can be read: "
+        "check the permissions of the connected system's account."
+    )
+
+
+def _source(integration: Integration) -> str:
+    details = integration.details
+    names = [str(details[key]) for key in ("company_name", "provider") if details.get(key)]
+    state = "sync status not told"
+    if integration.sync_status:
+        state = f"sync status '{integration.sync_status}'"
+        if integration.sync_updated_at:
+            state += f" since {integration.sync_updated_at:%Y-%m-%d %H:%M} UTC"
+    return ", ".join([*names, state])
