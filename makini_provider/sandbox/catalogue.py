@@ -8,7 +8,11 @@ rest of the package has its own catalogue, and a mistake in one must be able to 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import unquote
 
+#: The one nested list. It shows a part of the list of all materials of work orders.
+NESTED = "eam/work-orders/{key}/materials"
 #: Domains in the order in which the lists are named.
 DOMAINS = ("eam", "erp", "wms")
 
@@ -264,3 +268,32 @@ LISTS: dict[str, ListEndpoint] = {
     for name in f"{_EVERYWHERE} {_NAMES[domain]}".split()
     for endpoint in [_endpoint(domain, name)]
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    What a path means.
+
+    :param endpoint: the list.
+    :param parent: key of the work order whose materials are meant.
+    :param key: key of the single record that is meant.
+    """
+
+    endpoint: ListEndpoint
+    parent: str | None = None
+    key: str | None = None
+
+
+@lru_cache(maxsize=10_000)
+def find(path: str) -> Target | None:
+    """Return what a path means: ``/api/eam/work-orders/WO-000001``, or without ``/api/``."""
+    resource = path.removeprefix("/api/").strip("/")
+    if endpoint := LISTS.get(resource):
+        return None if resource == NESTED else Target(endpoint)
+    head, _, last = resource.rpartition("/")
+    before, _, parent = head.rpartition("/")
+    if last == "materials" and before == "eam/work-orders":
+        return Target(LISTS[NESTED], parent=unquote(parent))
+    single = LISTS.get(head)
+    return Target(single, key=unquote(last)) if single and single.single else None

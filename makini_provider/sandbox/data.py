@@ -108,7 +108,7 @@ class Data:
         if known := _known(name):
             return tuple(known)
         least, share = _SIZES[name]
-        return tuple(key(name, number) for number in range(least + int(share * self._size)))
+        return tuple(key_of(name, number) for number in range(least + int(share * self._size)))
 
     def records(self, resource: str) -> dict[str, Record]:
         """Return a list's records by key, made at the first call."""
@@ -183,7 +183,7 @@ class Data:
             _inherit(values, self.records(f"{domain}/locations").get(values["locationKey"]), ("siteKey",))
 
 
-def key(name: str, number: int) -> str:
+def key_of(name: str, number: int) -> str:
     """Return the key of a list's ``number``-th record: ``WO-000001``."""
     parts = re.split(r"[-/.]", name)
     prefix = "".join(part[0] for part in parts) if len(parts) > 1 else name.removesuffix("s")[:5]
@@ -231,7 +231,7 @@ def _known(name: str) -> dict[str, dict[str, Any]]:
     if name.startswith("statuses/"):
         kind = name.removeprefix("statuses/")
         work = kind in ("work-orders", "service-requests", "projects", "production-orders")
-        prefix = key(kind, 0).split("-", maxsplit=1)[0]
+        prefix = key_of(kind, 0).split("-", maxsplit=1)[0]
         return {
             f"{prefix}-{code}": {"name": text, "code": code, "isActive": True, "parentKey": None}
             for code, text in (words.WORK_STATUSES if work else words.PAPER_STATUSES)

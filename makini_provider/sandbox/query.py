@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt
 from typing import Any, Literal, get_args
+from urllib.parse import urlencode
 
 from .clock import iso
 
@@ -186,6 +187,43 @@ def parse(
             else:
                 filters.append(Filter(field, _one_of(name, op or "eq", OPERATORS), value))
     return Query(tuple(filters), match == "all", tuple(sort), page, min(per_page, max_per_page))
+
+
+def page_of(
+    found: Sequence[Any], query: Query, path: str, params: Iterable[tuple[str, str]]
+) -> dict[str, Any]:
+    """
+    Return a page of what was found, as the API does.
+
+    :param found: all records that the query asks for, in order.
+    :param query: which page.
+    :param path: address of the list.
+    :param params: of the request; the links repeat them.
+    """
+    others = urlencode([(name, value) for name, value in params if name != "page"])
+    prefix = f"{path}?{others}&page=" if others else f"{path}?page="
+    page, total = query.page, len(found)
+    last = max(1, -(-total // query.per_page))
+    start = (page - 1) * query.per_page
+    data = list(found[start : start + query.per_page])
+    return {
+        "data": data,
+        "links": {
+            "first": f"{prefix}1",
+            "last": f"{prefix}{last}",
+            "prev": f"{prefix}{page - 1}" if page > 1 else None,
+            "next": f"{prefix}{page + 1}" if page < last else None,
+        },
+        "meta": {
+            "current_page": page,
+            "from": start + 1 if data else None,
+            "last_page": last,
+            "path": path,
+            "per_page": query.per_page,
+            "to": start + len(data) if data else None,
+            "total": total,
+        },
+    }
 
 
 def _positive(name: str, value: str) -> int:

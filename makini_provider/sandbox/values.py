@@ -277,7 +277,7 @@ _BY_FIELD: dict[str, Callable[[Maker], Any]] = {
     # Amounts
     "quantity": lambda m: str(m.rng.randint(1, 40)),
     "quantityRequired": lambda m: str(m.rng.randint(1, 40)),
-    "receivedQuantity": lambda _: "0",
+    "receivedQuantity": lambda m: str(m.rng.randint(0, 10)) if m.over else "0",
     "minimumQuantity": lambda m: str(m.rng.randint(1, 5)),
     "minQuantity": lambda m: str(m.number * 10 + 1),
     "maxQuantity": lambda m: str(m.number * 10 + 10),

@@ -1,0 +1,132 @@
+"""What happens in the connected system while nobody looks: records are changed, come and go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from .catalogue import LISTS, NESTED
+from .data import Data
+from .table import Record, Table
+
+if TYPE_CHECKING:
+    from .store import Store
+
+#: For each list, the keys by kind of change: ``updated``, ``inserted``, ``deleted``, ``hard_deleted``.
+Changes = dict[str, dict[str, list[str]]]
+
+# What an update touches, where a record has it. Amounts of orders are left alone: they add up.
+_TOUCHED = {
+    "statusKey", "notes", "note", "lastReading", "receivedQuantity", "actualTime", "laborAssignedKey",
+    "dueAt", "shippingMethod", "criticality", "isActive", "description", "position", "unitCost",
+    "reorderPoint",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How many records of a list change, by kind of change."""
+
+    updates: int = 0
+    inserts: int = 0
+    deletes: int = 0
+    hard_deletes: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
+
+
+def change(
+    store: Store, data: Data, numbers: Numbers, resources: Iterable[str] | None, rng: Random
+) -> Changes:
+    """
+    Change lists.
+
+    :param store: holds them.
+    :param data: makes what is new.
+    :param numbers: how much.
+    :param resources: the lists; when not given all that have times, each by a tenth at most.
+    :param rng: chooses.
+    """
+    names = list(resources) if resources is not None else [name for name in LISTS if _has_times(name)]
+    if unknown := [name for name in names if name not in LISTS]:
+        raise ValueError(f"there is no list {', '.join(unknown)}")
+    done: Changes = {}
+    for name in names:
+        table = store.table(name)
+        most = len(table) if resources is not None else math.ceil(len(table) / 10)
+        inserts = numbers.inserts if resources is not None else min(numbers.inserts, most)
+        updates = numbers.updates if _can_change(table) else 0
+
+        updated = _some(table, min(updates, most), rng)
+        for key in updated:
+            _update(store, data, table, key, rng)
+        deleted = _some(table, min(numbers.deletes, most), rng)
+        for key in deleted:
+            store.delete(name, key)
+        hard_deleted = _some(table, min(numbers.hard_deletes, most), rng)
+        for key in hard_deleted:
+            store.delete(name, key, hard=True)
+        inserted = [new for _ in range(inserts) if (new := _insert(store, data, table, rng))]
+        done[name] = {
+            "updated": updated,
+            "inserted": inserted,
+            "deleted": deleted,
+            "hard_deleted": hard_deleted,
+        }
+    return done
+
+
+def _has_times(resource: str) -> bool:
+    return resource != NESTED and bool({"createdAt", "updatedAt"} & set(LISTS[resource].fields))
+
+
+def _can_change(table: Table) -> bool:
+    """Readings and rates are facts of a moment: they have no `updatedAt`, and do not change."""
+    fields = table.endpoint.fields
+    return "updatedAt" in fields or "createdAt" not in fields
+
+
+def _some(table: Table, count: int, rng: Random) -> list[str]:
+    """Choose keys of records that are not deleted."""
+    if not count:
+        return []
+    living = [record[table.identity] for record in table.records() if not record.get("deletedAt")]
+    return rng.sample(living, min(count, len(living)))
+
+
+def _invent(store: Store, data: Data, table: Table, key: str, number: int, rng: Random) -> Record:
+    now = store.clock.stamp()
+    return data.record(table.endpoint, key, number, now, now, rng)
+
+
+def _update(store: Store, data: Data, table: Table, key: str, rng: Random) -> None:
+    other = _invent(store, data, table, key, rng.randrange(len(table)), rng)
+    fields = sorted(_TOUCHED & other.keys()) or sorted(
+        other.keys() - {table.identity, "createdAt", "updatedAt"}
+    )
+    touched = rng.sample(fields, min(2, len(fields)))
+    store.update(table.endpoint.resource, key, **{field: other[field] for field in touched})
+
+
+def _insert(store: Store, data: Data, table: Table, rng: Random) -> str | None:
+    resource = table.endpoint.resource
+    if table.endpoint.name == "purchase-orders.line-items":
+        orders = store.table(f"{table.endpoint.domain}/purchase-orders").records()
+        if not orders:
+            return None
+        order = rng.choice(orders)
+        number = len(order.get("lineItems") or ())
+        while (key := f"{order['key']}-{number + 1}") in table:
+            number += 1
+    else:
+        key, number = store.new_key(resource)
+    record = _invent(store, data, table, key, number, rng) | {table.identity: key}
+    store.insert(resource, record)
+    return key
