@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from .catalogue import LISTS, NESTED
-from .data import Data
+from .data import Data, known
 from .table import Record, Table
 
 if TYPE_CHECKING:
@@ -60,20 +60,17 @@ def change(
     done: Changes = {}
     for name in names:
         table = store.table(name)
-        most = len(table) if resources is not None else math.ceil(len(table) / 10)
-        inserts = numbers.inserts if resources is not None else min(numbers.inserts, most)
-        updates = numbers.updates if _can_change(table) else 0
-
-        updated = _some(table, min(updates, most), rng)
+        wanted = numbers if resources is not None else _fewer(numbers, table)
+        updated = _some(table, wanted.updates if _can_change(table) else 0, rng)
         for key in updated:
             _update(store, data, table, key, rng)
-        deleted = _some(table, min(numbers.deletes, most), rng)
+        deleted = _some(table, wanted.deletes, rng)
         for key in deleted:
             store.delete(name, key)
-        hard_deleted = _some(table, min(numbers.hard_deletes, most), rng)
+        hard_deleted = _some(table, wanted.hard_deletes, rng)
         for key in hard_deleted:
             store.delete(name, key, hard=True)
-        inserted = [new for _ in range(inserts) if (new := _insert(store, data, table, rng))]
+        inserted = [new for _ in range(wanted.inserts) if (new := _insert(store, data, table, rng))]
         done[name] = {
             "updated": updated,
             "inserted": inserted,
@@ -81,6 +78,15 @@ def change(
             "hard_deleted": hard_deleted,
         }
     return done
+
+
+def _fewer(numbers: Numbers, table: Table) -> Numbers:
+    """Return what befits a list that was not asked for by name: nobody invents ten currencies a day."""
+    tenth = math.ceil(len(table) / 10)
+    fixed = bool(known(table.endpoint.name))
+    updates = min(numbers.updates, tenth)
+    others = (numbers.inserts, numbers.deletes, numbers.hard_deletes)
+    return Numbers(updates, *(0 if fixed else min(number, tenth) for number in others))
 
 
 def _has_times(resource: str) -> bool:

@@ -105,8 +105,8 @@ class Data:
             return ()
         if name == _LINES:
             return tuple(self.records(resource))
-        if known := _known(name):
-            return tuple(known)
+        if facts := known(name):
+            return tuple(facts)
         least, share = _SIZES[name]
         return tuple(key_of(name, number) for number in range(least + int(share * self._size)))
 
@@ -158,8 +158,8 @@ class Data:
             created=created,
             updated=updated,
         )
-        known = _known(endpoint.name).get(key, {})
-        values = {field: known[field] if field in known else maker.value(field) for field in endpoint.fields}
+        facts = known(endpoint.name).get(key, {})
+        values = {field: facts[field] if field in facts else maker.value(field) for field in endpoint.fields}
         self._put_in_place(
             endpoint, values, siblings if siblings is not None else self.records(endpoint.resource)
         )
@@ -226,7 +226,7 @@ def _add_up(values: dict[str, Any]) -> None:
     values.update({field: f"{total:.2f}" for field, total in totals.items() if field in values})
 
 
-def _known(name: str) -> dict[str, dict[str, Any]]:
+def known(name: str) -> dict[str, dict[str, Any]]:
     """Return the records of lists whose content is a matter of fact, by key: what is known of each."""
     if name.startswith("statuses/"):
         kind = name.removeprefix("statuses/")

@@ -61,6 +61,7 @@ class Table:
         self._orders: dict[Any, list[Record]] = {}
         self._columns: dict[Any, list[int] | None] = {}
         self._answers: dict[Any, list[Record]] = {}
+        self._places: dict[str, int] = {}
         for record in records:
             self.put(record)
 
@@ -95,7 +96,7 @@ class Table:
 
     def _forget(self) -> None:
         if self._orders:
-            self._orders, self._columns, self._answers = {}, {}, {}
+            self._orders, self._columns, self._answers, self._places = {}, {}, {}, {}
 
     def select(self, query: Query, shuffle: Random | None = None) -> list[Record]:
         """
@@ -117,22 +118,32 @@ class Table:
         return answer
 
     def _select(self, query: Query) -> list[Record]:
-        ordered, column = self._ordered(query.sort)
+        sort = query.sort
+        if query.match_all and not sort:
+            # Ordered by a field that is filtered for a time, most records need not be looked at.
+            sort = next((((one.field, False),) for one in query.filters if _is_place(one)), sort)
+        ordered, column = self._ordered(sort)
         if column is None or not query.match_all:
-            return _filtered(ordered, query.filters, query.match_all)
+            return _filtered(
+                ordered if sort == query.sort else self.records(), query.filters, query.match_all
+            )
         # The first sort field is ascending and holds moments: its filters are places in the order.
         begin, end, others = 0, len(column), []
-        for wanted in query.filters:
-            moment = instant(wanted.text)
-            places = wanted.op in _BEGIN or wanted.op in _END
-            if wanted.field != query.sort[0][0] or moment is None or not places:
-                others.append(wanted)
+        for one in query.filters:
+            moment = instant(one.text)
+            if one.field != sort[0][0] or moment is None or not _is_place(one):
+                others.append(one)
                 continue
-            begin = max(
-                begin, _BEGIN.get(wanted.op, bisect_right)(column, moment if wanted.op in _BEGIN else _NULL)
-            )
-            end = min(end, _END[wanted.op](column, moment)) if wanted.op in _END else end
-        return _filtered(ordered[begin:end], others, match_all=True)
+            after_nulls = bisect_right(column, _NULL)
+            begin = max(begin, _BEGIN[one.op](column, moment) if one.op in _BEGIN else after_nulls)
+            end = min(end, _END[one.op](column, moment)) if one.op in _END else end
+        found = _filtered(ordered[begin:end], others, match_all=True)
+        return found if query.sort else self._as_inserted(found)
+
+    def _as_inserted(self, records: list[Record]) -> list[Record]:
+        if not self._places:
+            self._places = {key: place for place, key in enumerate(self._records)}
+        return sorted(records, key=lambda record: self._places[record[self.identity]])
 
     def _ordered(self, sort: tuple[tuple[str, bool], ...]) -> tuple[list[Record], list[int] | None]:
         if sort not in self._orders:
@@ -140,6 +151,10 @@ class Table:
             ascending = bool(sort) and not sort[0][1]
             self._columns[sort] = _moments(ordered, sort[0][0]) if ascending else None
         return self._orders[sort], self._columns[sort]
+
+
+def _is_place(one: Filter) -> bool:
+    return (one.op in _BEGIN or one.op in _END) and instant(one.text) is not None
 
 
 def _arranged(records: list[Record], sort: Iterable[tuple[str, bool]]) -> list[Record]:

@@ -267,6 +267,7 @@ _BY_FIELD: dict[str, Callable[[Maker], Any]] = {
     "lineRef": lambda m: m.key.rsplit("-", 1)[0],
     # Yes and no
     "isActive": lambda m: m.rng.random() < 0.95,
+    "isBase": lambda _: "false",
     "isDefault": lambda m: m.number == 0,
     "isPhysical": lambda _: True,
     "isAssembly": lambda m: m.rng.random() < 0.15,
