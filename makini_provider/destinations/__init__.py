@@ -1,0 +1,1 @@
+"""Where records land: each destination holds records and coverage, committed together."""

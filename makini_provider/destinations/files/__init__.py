@@ -1,0 +1,1 @@
+"""The files destination: immutable data files and commits on any object store or local disk."""

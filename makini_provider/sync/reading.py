@@ -1,0 +1,418 @@
+"""Reading a window of a list while the list changes, so that nothing in it is missed.
+
+The way is to seek by value: ask for the first page from the last cursor value seen, ascending, again and
+again. A record that is changed meanwhile moves behind what is being read, and no other moves with it.
+Whether the server really filters and sorts is judged from the records and the totals that come; where it
+does not, the list is walked by page numbers until it is known to be complete (:mod:`.walking`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from makini_provider.api.dialects import ListQuery, Page
+from makini_provider.api.errors import AnswerTooLargeError, MakiniPagingError, MakiniStatusError
+from makini_provider.api.records import Record, format_instant
+from makini_provider.api.resources import Resource
+from makini_provider.sync.walking import Batch, Walk
+from makini_provider.sync.windows import EARLIEST, Window
+
+log = logging.getLogger(__name__)
+
+MICROSECOND: Final = timedelta(microseconds=1)
+SECOND: Final = timedelta(seconds=1)
+DAY: Final = timedelta(days=1)
+_COARSER: Final = {MICROSECOND: SECOND, SECOND: DAY}
+
+
+class ListClient(Protocol):
+    """What reading needs of the API."""
+
+    page_size: int
+
+    def list_page(self, resource: Resource, query: ListQuery) -> tuple[Page, datetime]:
+        """Ask for one page; return it, and when it was asked for by the server's clock."""
+        ...
+
+
+@dataclass(slots=True)
+class ServerHabits:
+    """What reading has found out about a list; shared by all that read it at the same time.
+
+    :param filters: whether the filter by cursor is honoured
+    :param sorts: whether the sort by cursor is honoured
+    :param precision: to which the filter or the sort goes by the cursor
+    :param notes: what was found, in words for people
+    """
+
+    filters: bool = True
+    sorts: bool = True
+    precision: timedelta = MICROSECOND
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep a finding, and log it."""
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning(text)
+
+
+class _NotHonouredError(Exception):
+    """The server did not filter, or did not sort."""
+
+    def __init__(self, reason: str, *, filters: bool) -> None:
+        super().__init__(reason)
+        self.filters = filters
+
+
+class Reader:
+    """Reads windows of one list.
+
+    :param client: the API
+    :param resource: the list; it has a cursor field
+    :param filters: narrows the list, by ``field`` or ``field:op``
+    :param undated: whether records that no window can hold are wanted where a walk comes across them
+    :param habits: what is known of the server
+    """
+
+    def __init__(
+        self,
+        client: ListClient,
+        resource: Resource,
+        *,
+        filters: Mapping[str, str] | None = None,
+        undated: bool = False,
+        habits: ServerHabits | None = None,
+    ) -> None:
+        if resource.cursor_field is None:
+            raise ValueError(f"{resource.name} has no cursor field")
+        self._client = client
+        self._resource = resource
+        self._cursor = resource.cursor_field
+        self._filters = dict(filters or {})
+        self._undated = undated
+        self._page_size = client.page_size
+        self._probed = False
+        self._now_read = EARLIEST
+        self.habits = habits or ServerHabits()
+
+    def read(self, window: Window) -> Iterator[Batch]:
+        """Read a window: every record whose cursor stays in it is delivered, and any other may be.
+
+        :raises UnstableReadError: it had to be walked, and changed during every pass
+        :raises MakiniRequestError: a request failed for good
+        """
+        position = window.start
+        while position < window.end:
+            seeking = self.habits.filters and self.habits.sorts
+            rest = Window(position, window.end)
+            try:
+                for batch in self._seek(rest) if seeking else self._walk(rest):
+                    position = max(position, batch.complete_before or position)
+                    yield batch
+            except _NotHonouredError as found:
+                self.habits.filters &= found.filters
+                self.habits.sorts = False
+                self.habits.note(
+                    f"{self._resource.name}: {found}; the list is read page by page until it is stable."
+                )
+
+    def records_without_cursor(self) -> Iterator[Batch]:
+        """Read the records that no window holds: without a cursor value, or dated before everything.
+
+        Counts tell whether there are any.
+        """
+        try:
+            found = self.habits.filters and self._has_undated()
+        except _NotHonouredError as refused:
+            self.habits.filters = False
+            self.habits.note(
+                f"{self._resource.name}: {refused}; the list is read page by page until it is stable."
+            )
+            return
+        if found:
+            yield from self._walked({}, self._steady_sort, _is_undated).batches()
+
+    def _has_undated(self) -> bool:
+        for _ in range(3):
+            dated = self._count({"gteq": EARLIEST})
+            every = self._count({})
+            if every is None or dated is None:
+                return False
+            if dated == self._count({"gteq": EARLIEST}):
+                return every > dated
+        return True
+
+    def count_from(self, instant: datetime) -> int | None:
+        """How many records have a cursor from an instant on; ``None`` where that can't be told."""
+        try:
+            return self._count({"gteq": instant})
+        except _NotHonouredError:
+            return None
+
+    def twin(self) -> Reader:
+        """Another reader of the same list, for another thread."""
+        return Reader(
+            self._client, self._resource, filters=self._filters, undated=self._undated, habits=self.habits
+        )
+
+    # Seeking by value
+
+    def _seek(self, window: Window) -> Iterator[Batch]:
+        position = window.start
+        before: _Hop | None = None
+        while position < window.end:
+            hop = self._hop(position)
+            last = hop.last
+            if hop.page.has_more and last is None:
+                raise MakiniPagingError(
+                    f"{self._resource.name}: an answer without any dated record says that there are more.",
+                    remedy="Nothing after it was committed. Ask Makini's support about this list.",
+                )
+            if hop.page.has_more and last is not None and self._floor(last) == hop.start:
+                # One instant (or second, or day) fills the whole page.
+                position = yield from self._block(hop, window)
+                before = None
+                continue
+            records = list(hop.page.records)
+            if before is not None:
+                records += self._unseen_between(before, hop)
+            finished = not hop.page.has_more or last is None
+            if last is not None and last >= window.end and not finished:
+                records += self._check_complete(hop, window.end)
+                finished = True
+            known = before.versions if before else frozenset()
+            yield Batch(
+                [r for r in records if self._wanted(r, window) and (r.identity, r.cursor) not in known],
+                hop.read_at,
+                window.end if finished else max(hop.start, window.start),
+                0 if finished else hop.remaining,
+            )
+            if finished or last is None:
+                return
+            self._probe_sort(hop.start, last)
+            position, before = last, hop
+        yield Batch([], self._now_read, window.end, 0)
+
+    def _hop(self, position: datetime) -> _Hop:
+        """The first page from a position, judged."""
+        while True:
+            start = self._floor(position)
+            page, self._now_read = self._first_page({"gteq": start}, ascending=True)
+            hop = _Hop(start, page, self._now_read)
+            coarser = self._judge(hop)
+            if coarser is not None:
+                self.habits.precision = coarser
+            if self._floor(position) == start:
+                return hop
+
+    def _judge(self, hop: _Hop) -> timedelta | None:
+        """Whether the page was filtered and sorted as asked; a coarser precision, where that explains it."""
+        latest = hop.start
+        for record in hop.page.records:
+            if record.cursor is None:
+                continue
+            if record.cursor < latest:
+                coarser = _precision_that_explains(record.cursor, latest)
+                if coarser is None:
+                    filtered = record.cursor >= hop.start
+                    what = "sort by" if filtered else "filter on"
+                    raise _NotHonouredError(f"the server ignored the {what} {self._cursor}", filters=filtered)
+                if coarser > self.habits.precision:
+                    unit = "day" if coarser == DAY else "second"
+                    self.habits.note(
+                        f"{self._resource.name}: the server goes by {self._cursor} only to the {unit}."
+                    )
+                    return coarser
+            latest = max(latest, record.cursor)
+        return None
+
+    def _unseen_between(self, before: _Hop, hop: _Hop) -> list[Record]:
+        """Check that the server has no record between two hops that the first did not show.
+
+        In a sorted list, as many records remain from a hop on as the hop before had behind those it showed.
+        When fewer do, records were deleted, or the list is not sorted by the cursor at all.
+        """
+        if before.page.total is None or hop.page.total is None:
+            return []
+        if hop.page.total >= before.page.total - before.shown_before(hop.start):
+            return []
+        return self._check_complete(before, hop.start)
+
+    def _check_complete(self, hop: _Hop, end: datetime) -> list[Record]:
+        """Count what the server has from a hop to ``end``, and return what the hop did not show of it."""
+        latest = hop
+        for _ in range(3):
+            counted = self._count({"gteq": hop.start, "lt": end})
+            if counted is None or counted <= latest.shown_before(end):
+                return [] if latest is hop else latest.page.records
+            latest = self._hop(hop.start)
+        raise _NotHonouredError(f"the server does not sort by {self._cursor}", filters=True)
+
+    def _probe_sort(self, start: datetime, last: datetime) -> None:
+        """Ask for the other end of the list: a server that ignores the sort gives the same end again."""
+        if self._probed:
+            return
+        page, _ = self._first_page({"gteq": start}, ascending=False, page_size=1)
+        newest = max((r.cursor for r in page.records if r.cursor is not None), default=None)
+        if newest is not None and newest < last:
+            raise _NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
+        self._probed = True
+
+    def _block(self, hop: _Hop, window: Window) -> Generator[Batch, None, datetime]:
+        """Walk the records of one instant, second or day, and return where they end."""
+        while True:
+            precision = self.habits.precision
+            start = self._floor(hop.start)
+            bounds = {"gteq": start, "lt": start + precision}
+            page, _ = self._first_page(bounds, ascending=True, page_size=1)
+            if any(r.cursor is not None and r.cursor >= start + precision for r in page.records):
+                raise _NotHonouredError(f"the server ignored the upper bound of {self._cursor}", filters=True)
+            shown = hop.shown_before(start + precision)
+            if self.habits.precision != precision:
+                continue
+            # A bound that the server cuts to the second or the day makes the block empty.
+            if page.total is None or page.total * 2 >= shown:
+                break
+            coarser = _COARSER.get(precision)
+            if coarser is None:
+                raise _NotHonouredError(f"the server does not count by {self._cursor}", filters=True)
+            self.habits.precision = coarser
+        walk = self._walked(bounds, (self._cursor, True), lambda record: self._wanted(record, window))
+        yield from walk.batches()
+        return start + precision
+
+    # Walking, where seeking can't be trusted
+
+    def _walk(self, window: Window) -> Iterator[Batch]:
+        bounds = {"gteq": window.start} if self.habits.filters else {}
+        walk = self._walked(
+            bounds,
+            self._steady_sort,
+            lambda record: self._wanted(record, window) or (self._undated and _is_undated(record)),
+        )
+        for batch in walk.batches():
+            self._now_read = batch.read_at
+            yield batch
+        yield Batch([], self._now_read, window.end, 0)
+
+    def _walked(
+        self,
+        bounds: Mapping[str, datetime],
+        sort: tuple[str, bool] | None,
+        wanted: Callable[[Record], bool],
+    ) -> Walk:
+        return Walk(
+            lambda number, size: self._page(bounds, sort, number, size),
+            page_size=self._page_size,
+            wanted=wanted,
+            what=self._resource.name,
+        )
+
+    def _wanted(self, record: Record, window: Window) -> bool:
+        # While seeking, a record without a cursor comes only from a server whose filter lets it pass.
+        if record.cursor is None:
+            return self._undated or (self.habits.filters and self.habits.sorts)
+        return window.holds(record.cursor)
+
+    @property
+    def _steady_sort(self) -> tuple[str, bool] | None:
+        """A sort under which new records come last, where the list documents one."""
+        return ("createdAt", True) if self._resource.has_created_at else None
+
+    # Requests
+
+    def _first_page(
+        self, bounds: Mapping[str, datetime], *, ascending: bool, page_size: int | None = None
+    ) -> tuple[Page, datetime]:
+        while True:
+            try:
+                return self._page(bounds, (self._cursor, ascending), 1, page_size or self._page_size)
+            except AnswerTooLargeError:
+                if self._page_size == 1 or page_size is not None:
+                    raise
+                self._page_size = max(self._page_size // 2, 1)
+
+    def _page(
+        self, bounds: Mapping[str, datetime], sort: tuple[str, bool] | None, number: int, page_size: int
+    ) -> tuple[Page, datetime]:
+        """Ask for a page; where the server refuses the times as they are written, write them coarser."""
+        while True:
+            written = {f"{self._cursor}:{op}": self._written(value) for op, value in bounds.items()}
+            query = ListQuery(
+                filters={**self._filters, **written},
+                sort=sort[0] if sort else None,
+                ascending=sort[1] if sort else True,
+                page=number,
+                page_size=page_size,
+            )
+            try:
+                return self._client.list_page(self._resource, query)
+            except MakiniStatusError as error:
+                if error.status not in (400, 422):
+                    raise
+                coarser = _COARSER.get(self.habits.precision)
+                if bounds and coarser is not None:
+                    self.habits.precision = coarser
+                elif bounds:
+                    raise _NotHonouredError(
+                        f"the server refused the filter on {self._cursor}", filters=False
+                    ) from error
+                elif sort is not None:
+                    sort = None
+                else:
+                    raise
+
+    def _count(self, bounds: Mapping[str, datetime]) -> int | None:
+        return self._page(bounds, None, 1, 1)[0].total
+
+    def _floor(self, instant: datetime) -> datetime:
+        """Cut an instant to the precision that the server goes by."""
+        return EARLIEST + (instant - EARLIEST) // self.habits.precision * self.habits.precision
+
+    def _written(self, instant: datetime) -> str:
+        instant = self._floor(instant)
+        return instant.date().isoformat() if self.habits.precision == DAY else format_instant(instant)
+
+
+class _Hop:
+    """A page read from an instant on."""
+
+    def __init__(self, start: datetime, page: Page, read_at: datetime) -> None:
+        self.start = start
+        self.page = page
+        self.read_at = read_at
+
+    @property
+    def last(self) -> datetime | None:
+        """The latest cursor on it."""
+        return max((r.cursor for r in self.page.records if r.cursor is not None), default=None)
+
+    @property
+    def versions(self) -> frozenset[tuple[str, datetime | None]]:
+        """The records on it, each in its version."""
+        return frozenset((record.identity, record.cursor) for record in self.page.records)
+
+    @property
+    def remaining(self) -> int | None:
+        """How many records come after it."""
+        return None if self.page.total is None else self.page.total - len(self.page.records)
+
+    def shown_before(self, end: datetime) -> int:
+        """How many of its records lie before ``end``."""
+        return sum(1 for r in self.page.records if r.cursor is not None and r.cursor < end)
+
+
+def _is_undated(record: Record) -> bool:
+    return record.cursor is None or record.cursor < EARLIEST
+
+
+def _precision_that_explains(earlier: datetime, later: datetime) -> timedelta | None:
+    """The precision at which two instants in the wrong order are the same, if there is one."""
+    if earlier.replace(microsecond=0) == later.replace(microsecond=0):
+        return SECOND
+    return DAY if earlier.date() == later.date() else None
