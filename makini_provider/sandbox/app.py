@@ -40,7 +40,6 @@ _FAULT_ERRORS = {
     "503": ("SERVICE_UNAVAILABLE", "server_error", "the service is not available"),
     "429": ("RATE_LIMIT_EXCEEDED", "rate_limit_error", "too many requests"),
 }
-_SLOW_SECONDS = 5.0
 _REMEMBERED_REQUESTS = 200_000
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -72,13 +71,12 @@ class Api:
         #: Requests to ``/api`` in the order they came.
         self.requests: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED_REQUESTS)
         self._answered = 0
-        self.behave(store.behaviour)
+        self._behaviour: Behaviour | None = None
 
-    def behave(self, behaviour: Behaviour) -> None:
-        """Behave in another way from now on, by its seed."""
-        self.store.behave(behaviour)
-        self._faults = Random(behaviour.seed)
-        self._sequence = list(behaviour.fault_sequence)
+    def request_id(self) -> str:
+        """Return an ID that no answer had before."""
+        self._answered += 1
+        return f"req-{self._answered:08d}"
 
     # The API
 
@@ -98,13 +96,17 @@ class Api:
         if fault == "empty_body":
             return Response(media_type="application/json")
         if fault == "slow":
-            await asyncio.sleep(_SLOW_SECONDS)
+            await asyncio.sleep(behaviour.slow_seconds)
         response = await self._answer(request)
         if fault in ("truncated_json", "cut"):
             return _Cut(response, end_connection=fault == "cut")
         return response
 
     def _next_fault(self, behaviour: Behaviour) -> Fault:
+        if behaviour is not self._behaviour:
+            self._behaviour = behaviour
+            self._faults = Random(behaviour.seed)
+            self._sequence = list(behaviour.fault_sequence)
         if self._sequence:
             return self._sequence.pop(0)
         if behaviour.fault_rate and self._faults.random() < behaviour.fault_rate:
@@ -174,7 +176,7 @@ class Api:
 
     def set_behaviour(self, body: dict[str, Any]) -> dict[str, Any]:
         """``POST /_sandbox/behaviour``: the fields that are not given are as by default."""
-        self.behave(Behaviour.from_json(body))
+        self.store.behave(Behaviour.from_json(body))
         return body
 
     def set_integration(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -223,8 +225,7 @@ class Api:
 
     def reply(self, status: int, body: dict[str, Any]) -> Response:
         """Return an answer with its request ID; errors are spelt as the behaviour wants."""
-        self._answered += 1
-        request_id = f"req-{self._answered:08d}"
+        request_id = self.request_id()
         headers = {"X-Request-Id": request_id}
         behaviour = self.store.behaviour
         if status in (429, 503) and behaviour.retry_after is not None:
@@ -264,17 +265,17 @@ class _Cut(Response):
 class _Dated:
     """Adds the ``Date`` header, by the store's clock, and a request ID where none is."""
 
-    def __init__(self, app: ASGIApp, store: Store) -> None:
+    def __init__(self, app: ASGIApp, api: Api) -> None:
         self.app = app
-        self.store = store
+        self.api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def dated(message: Message) -> None:
             if message["type"] == "http.response.start":
-                date = format_datetime(self.store.clock.now(), usegmt=True)
+                date = format_datetime(self.api.store.clock.now(), usegmt=True)
                 headers = [*message["headers"], (b"date", date.encode())]
                 if not any(name == b"x-request-id" for name, _ in headers):
-                    headers.append((b"x-request-id", b"req-none"))
+                    headers.append((b"x-request-id", self.api.request_id().encode()))
                 message["headers"] = headers
             await send(message)
 
@@ -319,4 +320,4 @@ def make_app(api: Api) -> ASGIApp:
         Route("/_sandbox/records", steered(api.truth), methods=["GET"]),
         Route("/_sandbox/requests", api.seen, methods=["GET", "DELETE"]),
     ]
-    return _Dated(Starlette(routes=routes), api.store)
+    return _Dated(Starlette(routes=routes), api)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from .changes import Numbers
 from .query import Precision, check_precision
 
 Fault = Literal[
@@ -17,7 +18,7 @@ Fault = Literal[
     "truncated_json",  # a complete answer whose JSON ends too early
     "html_200",  # a page of a proxy, with status 200
     "empty_body",  # status 200, and nothing
-    "slow",  # answered, after `latency` and five seconds more
+    "slow",  # answered, but after `slow_seconds`
 ]
 ErrorSpelling = Literal["nested", "flat", "html", "empty"]
 
@@ -42,6 +43,7 @@ class Behaviour:
     :param fault_sequence: faults of the next requests, one after the other; ``""`` for none.
     :param retry_after: the ``Retry-After`` header of a 429 or 503, as it is written.
     :param latency: seconds that every answer waits.
+    :param slow_seconds: what the fault ``slow`` waits.
     :param omit_meta: lists have no ``meta``.
     :param omit_links: lists have no ``links``.
     :param last_page_zero: ``meta.last_page`` is 0, whatever there is.
@@ -66,6 +68,7 @@ class Behaviour:
     fault_sequence: tuple[Fault, ...] = ()
     retry_after: str | None = None
     latency: float = 0.0
+    slow_seconds: float = 5.0
     omit_meta: bool = False
     omit_links: bool = False
     last_page_zero: bool = False
@@ -78,6 +81,9 @@ class Behaviour:
         check_precision(self.filter_precision)
         if unknown := {*self.faults, *self.fault_sequence} - set(get_args(Fault)):
             raise ValueError(f"faults must be of {get_args(Fault)}, not {sorted(unknown)}")
+        if unknown := self.changes_per_request.keys() - set(Numbers.__slots__):
+            raise ValueError(f"changes_per_request must be of {Numbers.__slots__}, not {sorted(unknown)}")
+        Numbers(**self.changes_per_request)
         if self.error_spelling not in get_args(ErrorSpelling):
             raise ValueError(f"error_spelling must be one of {get_args(ErrorSpelling)}")
         if self.fault_rate and not self.faults:

@@ -99,7 +99,7 @@ class Sandbox:
 
     def behave(self, behaviour: Behaviour | None = None) -> None:
         """Behave in another way from now on; well, when none is given."""
-        self._api.behave(behaviour or Behaviour())
+        self.store.behave(behaviour or Behaviour())
 
     def start(self) -> Self:
         """Start, and return once connections are accepted."""
@@ -115,6 +115,7 @@ class Sandbox:
             access_log=False,
             server_header=False,
             date_header=False,  # the app sends it, by the store's clock
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -199,8 +200,6 @@ def test_the_fast_way_and_the_slow_way_find_the_same() -> None:
 
 
 def test_a_page_deep_in_50_000_equal_times_needs_no_new_sort() -> None:
-    import time
-
     store = loaded(*["2026-01-01T00:00:00Z"] * 50_000)
     params = [("filter[updatedAt:gteq]", "2026-01-01"), ("sort[updatedAt]", "0"), ("per_page", "100")]
     keys(store, *params)
@@ -301,6 +300,8 @@ def test_oddities_of_the_envelope() -> None:
         {"faults": ["418"]},
         {"fault_rate": 0.5},
         {"error_spelling": "loud"},
+        {"changes_per_request": {"updatez": 1}},
+        {"changes_per_request": {"updates": -1}},
         {"no_such_thing": True},
     ],
 )
