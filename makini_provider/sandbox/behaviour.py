@@ -81,8 +81,8 @@ class Behaviour:
         check_precision(self.filter_precision)
         if unknown := {*self.faults, *self.fault_sequence} - set(get_args(Fault)):
             raise ValueError(f"faults must be of {get_args(Fault)}, not {sorted(unknown)}")
-        if unknown := self.changes_per_request.keys() - set(Numbers.__slots__):
-            raise ValueError(f"changes_per_request must be of {Numbers.__slots__}, not {sorted(unknown)}")
+        if odd := self.changes_per_request.keys() - set(Numbers.__slots__):
+            raise ValueError(f"changes_per_request must be of {Numbers.__slots__}, not {sorted(odd)}")
         Numbers(**self.changes_per_request)
         if self.error_spelling not in get_args(ErrorSpelling):
             raise ValueError(f"error_spelling must be one of {get_args(ErrorSpelling)}")
