@@ -70,7 +70,7 @@ def _conn_fields() -> dict[str, Any]:
             "schema": {"type": ["integer", "null"], "minimum": 1},
         },
         "timeout": {
-            "label": "Timeout",
+            "label": "Timeout (seconds)",
             "description": "Seconds to wait for the next byte of an answer. Default: 60.",
             "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
         },

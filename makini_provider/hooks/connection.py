@@ -306,7 +306,8 @@ def _base_url(
         raise unusable("has a path that leads elsewhere")
     if port and own_port and port != own_port:
         raise unusable(f"names port {own_port} and the connection's port is {port}")
-    number = own_port or port
+    # The UI's test button sends 0 for an empty port.
+    number = own_port or port or None
     if number is not None and not 0 < number < 65536:
         raise unusable(f"can't have the port {number}")
     if scheme == "http" and not allow_http and not _is_loopback(name):

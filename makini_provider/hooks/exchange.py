@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from requests import Response
+from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
@@ -90,7 +90,7 @@ def check(response: Response) -> None:
     :raises MakiniRequestError: the kind says what happened
     """
     if not 200 <= response.status_code < 300:
-        request = response.request
+        request = response.request or PreparedRequest()
         raise failure_of_answer(
             request.method or "",
             urlsplit(response.url).path,
@@ -98,6 +98,7 @@ def check(response: Response) -> None:
             response.headers,
             response.content,
             now=datetime.now(UTC),
+            secret=(request.headers or {}).get("Authorization", "").removeprefix("Bearer "),
         )
 
 
