@@ -74,14 +74,25 @@ def look_ahead(integration: Integration, *, now: datetime, known: datetime | Non
     )
 
 
-def initial_window(*, history: timedelta | None, now: datetime) -> Window:
+def initial_window(
+    *,
+    history: timedelta | None,
+    now: datetime,
+    window_start: datetime | None = None,
+    window_end: datetime | None = None,
+) -> Window:
     """The window of an initial sync.
 
     :param history: how far it goes back; ``None`` for everything
     :param now: the server's clock before the first page
+    :param window_start: takes the place of the start
+    :param window_end: takes the place of the end, which is now
+    :raises MakiniConfigurationError: start and end are reversed, or lie in the future
     """
     start = EARLIEST if history is None else max(now - history, EARLIEST)
-    return Window(start, now)
+    start = start if window_start is None else window_start
+    end = now if window_end is None else min(window_end, now)
+    return _checked(start, end, now)
 
 
 def incremental_window(
@@ -120,17 +131,20 @@ def incremental_window(
         start, end = watermark, now
     start = start - lookback if window_start is None else window_start
     end = min(end if window_end is None else window_end, now)
+    if start >= end and window_start is None and window_end is None:
+        return None
+    return _checked(start, end, now)
+
+
+def _checked(start: datetime, end: datetime, now: datetime) -> Window:
     if start < end:
         return Window(start, end)
-    if window_start is not None and window_start >= now:
+    if start >= now:
         raise MakiniConfigurationError(
-            f"window_start {window_start.isoformat()} lies in the future: the server's clock is at "
-            f"{now.isoformat()}.",
+            f"window_start {start.isoformat()} lies in the future: at the server it is {now.isoformat()}.",
             remedy="Give an earlier time.",
         )
-    if window_start is not None or window_end is not None:
-        raise MakiniConfigurationError(
-            f"window_start {start.isoformat()} is not before window_end {end.isoformat()}.",
-            remedy="Give a window_start that is earlier than window_end; each falls back to the run's own.",
-        )
-    return None
+    raise MakiniConfigurationError(
+        f"window_start {start.isoformat()} is not before window_end {end.isoformat()}.",
+        remedy="Give a window_start that is earlier than window_end; each falls back to the run's own.",
+    )

@@ -94,7 +94,14 @@ class StreamSync:
         self._lock = Lock()
         self._stop = Event()
 
-    def initial(self, *, history: timedelta | None, full_refresh: bool = False) -> dict[str, Any]:
+    def initial(
+        self,
+        *,
+        history: timedelta | None,
+        full_refresh: bool = False,
+        window_start: datetime | None = None,
+        window_end: datetime | None = None,
+    ) -> dict[str, Any]:
         """Read the history period, once.
 
         An initial sync that an earlier try has begun is continued, with its own start and end. After it is
@@ -104,6 +111,8 @@ class StreamSync:
         :param history: how far back; ``None`` for everything. A ``reference`` resource is always read whole,
             since what happens today points to records of any age
         :param full_refresh: read everything again
+        :param window_start: takes the place of the start, except for ``reference`` resources
+        :param window_end: takes the place of the end, except for ``reference`` resources
         :return: the receipt
         """
         state = self._state()
@@ -114,8 +123,10 @@ class StreamSync:
             generation = state.resumable(self._stream) or state.current
         horizon = self._look_ahead(state)
         if self._stream.resource.kind == "reference":
-            history = None
-        target = initial_window(history=history, now=horizon.now)
+            history = window_start = window_end = None
+        target = initial_window(
+            history=history, now=horizon.now, window_start=window_start, window_end=window_end
+        )
         if generation is None:
             generation = Generation(new_id(), target.start, target.end, self._run_id)
         if self._stream.resource.cursor_field is None:

@@ -106,7 +106,8 @@ def parse_time(name: str, value: datetime | str | None) -> datetime | None:
             f"{name} is {value!s}, which has no time zone, so that it could mean several instants.",
             remedy="Add one, such as 'Z' for UTC: '2026-08-01T00:00:00Z'.",
         )
-    return instant.astimezone(UTC)
+    # Airflow hands over pendulum's datetimes; here they are plain ones.
+    return datetime.fromisoformat(instant.astimezone(UTC).isoformat())
 
 
 def parse_duration(name: str, value: timedelta | float | None, *, zero: bool = False) -> timedelta | None:

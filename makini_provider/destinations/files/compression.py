@@ -31,10 +31,8 @@ def compressor(stream: IO[bytes], compression: str) -> IO[bytes]:
 def decompressor(stream: IO[bytes], name: str) -> IO[bytes]:
     """A stream that reads what was compressed, by the file's name."""
     if name.endswith(".zst"):
-        decompressed: IO[bytes] = (
-            _zstandard().ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-        )
-        return decompressed
+        reader = _zstandard().ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+        return io.BufferedReader(reader)
     if name.endswith(".gz"):
         return gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[return-value]
     return stream

@@ -1,0 +1,1 @@
+"""Airflow operators. Importing them loads no HTTP client and no storage: DAG files parse fast."""
