@@ -30,7 +30,9 @@ class Reply:
 
 def records(*rows: dict[str, Any], page: int = 1, last_page: int = 1, total: int | None = None) -> Reply:
     """A page of a list."""
-    meta = {"current_page": page, "last_page": last_page, "total": len(rows) if total is None else total}
+    total = len(rows) if total is None else total
+    to = total if page == last_page else len(rows) * page
+    meta = {"current_page": page, "last_page": last_page, "total": total, "to": to}
     return Reply({"data": list(rows), "links": {"next": "x" if page < last_page else None}, "meta": meta})
 
 
