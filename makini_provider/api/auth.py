@@ -27,18 +27,7 @@ class StaticToken:
     """
 
     def __init__(self, token: str) -> None:
-        if not token:
-            raise MakiniConfigurationError(
-                "the API token is empty.", remedy="Put it in the connection's password."
-            )
-        if not token.isascii() or any(
-            character.isspace() or not character.isprintable() for character in token
-        ):
-            raise MakiniConfigurationError(
-                "the API token contains white space or characters that a header can't carry.",
-                remedy="Copy it again, without line breaks and without the word 'Bearer'.",
-            )
-        self._token = token
+        self._token = _checked(token)
 
     def token(self) -> str:
         """Return the token."""
@@ -69,8 +58,21 @@ class BearerAuth(AuthBase):
                 f"it belongs to {self._origin[1]!r}.",
                 remedy="Use paths below the connection's base URL.",
             )
-        request.headers["Authorization"] = f"Bearer {self._tokens.token()}"
+        request.headers["Authorization"] = f"Bearer {_checked(self._tokens.token())}"
         return request
+
+
+def _checked(token: str) -> str:
+    if not token:
+        raise MakiniConfigurationError(
+            "the API token is empty.", remedy="Put it in the connection's password."
+        )
+    if not token.isascii() or any(character.isspace() or not character.isprintable() for character in token):
+        raise MakiniConfigurationError(
+            "the API token contains white space or characters that a header can't carry.",
+            remedy="Copy it again, without line breaks and without the word 'Bearer'.",
+        )
+    return token
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

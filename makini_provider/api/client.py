@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,14 +17,18 @@ from makini_provider.api.errors import (
     MakiniConfigurationError,
     MakiniForbiddenError,
     MakiniNotFoundError,
+    MakiniPagingError,
     MakiniProtocolError,
 )
-from makini_provider.api.records import parse_instant
-from makini_provider.api.resources import Resource
+from makini_provider.api.records import Record, parse_instant
+from makini_provider.api.resources import Resource, custom_resource
 from makini_provider.api.transport import Answer, Transport
 
 DEFAULT_PAGE_SIZE: Final = 100
+MAX_CONNECTION_PAGES: Final = 1000
 COMPLETED_STATES: Final = frozenset({"done", "fulldone"})
+
+_CONNECTIONS = custom_resource("/api/system/connections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,11 @@ class MakiniClient:
     def clock(self) -> ServerClock:
         """The server's clock."""
         return self.transport.clock
+
+    @property
+    def requests_sent(self) -> int:
+        """How many requests have gone out, each attempt counted."""
+        return self.transport.requests_sent
 
     def list_page(self, resource: Resource, query: ListQuery) -> tuple[Page, datetime]:
         """Ask for one page of a list.
@@ -111,20 +121,22 @@ class MakiniClient:
         )
 
     def connections(self) -> list[dict[str, Any]]:
-        """The connections that an application's token may see, over all pages."""
-        connections: list[dict[str, Any]] = []
-        page = 1
-        while True:
-            answer = self.transport.request("GET", "/api/system/connections", query=[("page", str(page))])
-            body = _decoded(answer)
-            rows = body.get("data")
-            if not isinstance(rows, list):
-                raise MakiniProtocolError("the answer of /api/system/connections has no list under 'data'.")
-            connections += [row for row in rows if isinstance(row, dict)]
-            meta = body.get("meta") or {}
-            if not rows or page >= int(meta.get("last_page") or 1):
-                return connections
-            page += 1
+        """The connections that an application's token may see, over all pages.
+
+        :raises MakiniPagingError: the pages do not end, or repeat
+        """
+        found: dict[str, Record] = {}
+        for number in range(1, MAX_CONNECTION_PAGES + 1):
+            page, _ = self.list_page(_CONNECTIONS, ListQuery(page=number))
+            known = len(found)
+            found.update((record.identity, record) for record in page.records)
+            if not page.has_more:
+                return [msgspec.json.decode(record.raw) for record in found.values()]
+            if len(found) == known:
+                raise MakiniPagingError(
+                    f"page {number} of {_CONNECTIONS.path} brought nothing new and says that there is more."
+                )
+        raise MakiniPagingError(f"{_CONNECTIONS.path} does not end after {MAX_CONNECTION_PAGES} pages.")
 
 
 def record_path(resource: Resource, key: str) -> str:
@@ -141,7 +153,7 @@ def record_path(resource: Resource, key: str) -> str:
 
 def _decoded(answer: Answer) -> dict[str, Any]:
     try:
-        body = msgspec.json.decode(answer.body)
+        body = msgspec.json.decode(answer.body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MakiniProtocolError(
             f"the answer is no JSON ({error}).", remedy="Check the connection's host."

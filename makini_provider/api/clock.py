@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Lock
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """Read an HTTP date (RFC 9110, section 5.6.7); ``None`` where it is none."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 class ServerClock:
@@ -22,14 +31,9 @@ class ServerClock:
 
     def observe(self, date_header: str | None) -> None:
         """Take the ``Date`` of an answer that has just arrived; a missing or malformed one is passed over."""
-        if not date_header:
+        stated = parse_http_date(date_header or "")
+        if stated is None or stated.year == MAXYEAR:  # after which :meth:`now` could tell no time
             return
-        try:
-            stated = parsedate_to_datetime(date_header)
-        except ValueError:
-            return
-        if stated.tzinfo is None:
-            stated = stated.replace(tzinfo=UTC)
         bound = stated.timestamp() - time.monotonic()
         with self._lock:
             self._bound = bound if self._bound is None else max(self._bound, bound)

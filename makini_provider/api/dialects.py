@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,14 +60,10 @@ def list_parameters(resource: Resource, query: ListQuery) -> list[tuple[str, str
     return parameters
 
 
-class _Links(msgspec.Struct):
-    next: Any = None
-
-
 class _ListAnswer(msgspec.Struct):
     data: list[msgspec.Raw]
-    meta: dict[str, Any] | None = None
-    links: _Links | None = None
+    meta: Any = None
+    links: Any = None
 
 
 _decoder = msgspec.json.Decoder(_ListAnswer)
@@ -82,6 +79,7 @@ def parse_list(body: bytes, resource: Resource, query: ListQuery) -> Page:
     :raises MakiniProtocolError: this is no list answer
     :raises MakiniPagingError: nothing in it tells whether there is more
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         # msgspec does not look into what it skips: bytes that are no UTF-8 would land unseen.
         str(body, "utf-8")
@@ -93,7 +91,7 @@ def parse_list(body: bytes, resource: Resource, query: ListQuery) -> Page:
             "Check the connection's host: a proxy or a login page may answer in the API's place.",
         ) from error
     records = [parse_record(bytes(raw), resource.cursor_field) for raw in answer.data]
-    meta = answer.meta or {}
+    meta = answer.meta if isinstance(answer.meta, dict) else {}
     total = _count(meta.get("total"))
     if total is not None and total < len(records):
         total = None  # contradicted by the records beside it
@@ -108,7 +106,7 @@ def parse_list(body: bytes, resource: Resource, query: ListQuery) -> Page:
 
 
 def _signs_of_more(
-    page: int, records: int, total: int | None, meta: dict[str, Any], links: _Links | None
+    page: int, records: int, total: int | None, meta: dict[str, Any], links: Any
 ) -> list[bool]:
     """What each part of the answer says about further pages, where it can be believed."""
     signs = []
@@ -118,10 +116,12 @@ def _signs_of_more(
     if total is not None and page == 1:
         signs.append(total > records)
     elif total is not None:
-        reached = _count(meta.get("to")) or page * (_count(meta.get("per_page")) or records)
-        signs.append(total > reached)
-    if links is not None:
-        signs.append(bool(links.next))
+        page_size = _count(meta.get("per_page")) or records
+        reached = _count(meta.get("to")) or page * page_size
+        # An empty page without a stated size can't tell what was reached: it lies behind the end.
+        signs.append(total > reached > 0)
+    if isinstance(links, dict) and links:
+        signs.append(bool(links.get("next")))
     return signs
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from makini_provider.api.clock import parse_http_date
 from makini_provider.api.errors import (
     MakiniForbiddenError,
     MakiniNotFoundError,
@@ -31,8 +32,8 @@ _BY_STATUS: dict[int, tuple[type[MakiniStatusError], str]] = {
     401: (
         MakiniUnauthorizedError,
         (
-            "The token is invalid, expired or revoked, or the connected system must be authorized again: check "
-            "the connection's password first, then the connection's status in Makini."
+            "The token is invalid, expired or revoked, or the connected system must be authorized again: "
+            "check the connection's password first, then the connection's status in Makini."
         ),
     ),
     403: (
@@ -55,6 +56,7 @@ def failure_of_answer(
     body: bytes,
     *,
     now: datetime,
+    secret: str = "",
 ) -> MakiniRequestError:
     """Make the error for an answer whose status is not 2xx.
 
@@ -64,12 +66,13 @@ def failure_of_answer(
     :param headers: of the answer
     :param body: of the answer; JSON in any of the known spellings, HTML, or nothing
     :param now: this machine's time, to turn a ``Retry-After`` date into seconds
+    :param secret: the token of the request, which a server may repeat in its answer
     """
     told = _objects(body)
-    code = _first_text(told, _CODE_KEYS)
-    message = _first_text(told, _MESSAGE_KEYS)
+    code = _first_text(told, _CODE_KEYS, secret)
+    message = _first_text(told, _MESSAGE_KEYS, secret)
     request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
-    request_id = request_id or _first_text(told, _REQUEST_ID_KEYS)
+    request_id = request_id or _first_text(told, _REQUEST_ID_KEYS, secret)
     text = f"{method} {path} was answered with {status}" + (f": {message}" if message else ".")
     if 300 <= status < 400:
         return MakiniProtocolError(
@@ -103,19 +106,15 @@ def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
-        return max(seconds, 0.0)
+        date = parse_http_date(value)
+        return None if date is None else max((date - now).total_seconds(), 0.0)
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def _objects(body: bytes) -> list[dict[str, Any]]:
     """The objects of an error body that may name its code, message and request ID."""
     try:
-        answer = msgspec.json.decode(body)
+        answer = msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
     return list(_nested(answer))
@@ -131,11 +130,12 @@ def _nested(answer: Any) -> Iterator[dict[str, Any]]:
             yield from _nested(item)
 
 
-def _first_text(objects: list[dict[str, Any]], keys: tuple[str, ...]) -> str | None:
+def _first_text(objects: list[dict[str, Any]], keys: tuple[str, ...], secret: str) -> str | None:
     for told in objects:
         for key in keys:
             value = told.get(key)
             if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
                 text = " ".join(str(value).split())
+                text = text.replace(secret, "***") if secret else text
                 return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
     return None

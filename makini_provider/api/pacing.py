@@ -44,7 +44,8 @@ class Pace:
     def slower(self) -> None:
         """Halve the rate: the server said 429."""
         with self._lock:
-            self._interval = min(max(self._interval * 2, _FIRST_PENALTY), _SLOWEST_INTERVAL)
+            longer = min(max(self._interval * 2, _FIRST_PENALTY), _SLOWEST_INTERVAL)
+            self._interval = max(longer, self._fastest)
 
     def faster(self) -> None:
         """Win back a tenth of the rate: an answer came."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -17,11 +18,15 @@ _MILLISECONDS_FROM = 10**11
 """A numeric time from here on is in milliseconds: as seconds it would lie beyond the year 5000."""
 
 
+_EPOCH_TEXT = re.compile(r"\d{10}|\d{13}", re.ASCII)
+"""Seconds or milliseconds as text, part of which could pass for a date (``16111111…``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record.
 
-    :param key: identifies it within its resource; ``None`` where the record has none
+    :param key: identifies it within its resource; ``None`` where the record has none, or an empty one
     :param cursor: when it was modified last, in UTC; ``None`` where it does not say
     :param raw: the JSON object as the server sent it, on one line
     """
@@ -45,24 +50,24 @@ def parse_record(raw: bytes, cursor_field: str | None) -> Record:
     """
     try:
         head = msgspec.json.decode(raw, type=_head(cursor_field))
+        # White space outside strings may hold line breaks; inside strings JSON has none.
+        if b"\n" in raw or b"\r" in raw:
+            raw = msgspec.json.format(raw, indent=-1)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise MakiniProtocolError(f"a record of the list is not a JSON object ({error}).") from error
-    key = head.key
+    key = None if head.key == "" else head.key
     if isinstance(key, bool | list | dict):
         raise MakiniProtocolError(f"a record's 'key' should be text or a number, not {type(key).__name__}.")
-    # Whatever white space stands outside strings may hold line breaks; inside strings JSON has none.
-    if b"\n" in raw or b"\r" in raw:
-        raw = msgspec.json.format(raw, indent=-1)
     return Record(None if key is None else str(key), parse_instant(head.cursor), raw)
 
 
 @cache
 def _head(cursor_field: str | None) -> Any:
+    """What is decoded of a record; ``cursor`` stays ``None`` where no field is named."""
+    # A field of that name in a record of a list without a cursor field must not be taken for one.
+    name = cursor_field or "(no cursor field)"
     return msgspec.defstruct(
-        "Head",
-        [("key", Any, None), ("cursor", Any, None)],
-        rename={"cursor": cursor_field or "\0none"},
-        gc=False,
+        "Head", [("key", Any, None), ("cursor", Any, None)], rename={"cursor": name}, gc=False
     )
 
 
@@ -74,7 +79,10 @@ def parse_instant(value: Any) -> datetime | None:
     """
     try:
         if isinstance(value, str):
-            instant = datetime.fromisoformat(value.strip())
+            text = value.strip()
+            if _EPOCH_TEXT.fullmatch(text):
+                return parse_instant(int(text))
+            instant = datetime.fromisoformat(text)
             return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
         if isinstance(value, int | float) and not isinstance(value, bool):
             seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
@@ -32,7 +33,7 @@ from makini_provider.api.pacing import Pace
 
 log = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT = 10.0
 _BODY_TIMEOUTS = 10
 """A body may take so many times the read timeout as a whole; the timeout itself counts from byte to byte."""
@@ -207,7 +208,7 @@ class Transport:
             ) as response:
                 self.clock.observe(response.headers.get("Date"))
                 body = self._body(response, started)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _connection_error(method, url, error, self._settings.timeout) from error
         log.debug(
             "%s %s: %s in %.0f ms", method, path, response.status_code, (time.monotonic() - started) * 1000
@@ -215,22 +216,57 @@ class Transport:
         if 200 <= response.status_code < 300:
             return Answer(response.status_code, response.headers, body, asked_at)
         raise failure_of_answer(
-            method, path, response.status_code, response.headers, body, now=datetime.now(UTC)
+            method,
+            path,
+            response.status_code,
+            response.headers,
+            body,
+            now=datetime.now(UTC),
+            secret=response.request.headers.get("Authorization", "").removeprefix("Bearer "),
         )
 
     def _body(self, response: requests.Response, started: float) -> bytes:
         limit = self._settings.max_answer_bytes
-        deadline = started + self._settings.timeout * _BODY_TIMEOUTS
+        patience = self._settings.timeout * _BODY_TIMEOUTS
         body = bytearray()
-        for chunk in response.iter_content(_CHUNK_BYTES):
+        # Each read takes what is there: one that waits for a full chunk would let a body drip for hours.
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             body += chunk
             if len(body) > limit:
                 raise AnswerTooLargeError(
                     f"the answer is larger than {limit} bytes.", remedy="Ask for smaller pages (page_size)."
                 )
-            if time.monotonic() > deadline:
-                raise requests.Timeout("the body did not end")
+            if time.monotonic() > started + patience:
+                raise MakiniConnectionError(
+                    f"{response.request.method} {urlsplit(response.url).path}: the answer began "
+                    f"and did not end within {patience:g} s.",
+                    remedy="Ask for smaller pages (page_size), or raise 'timeout' in the connection's extra.",
+                )
         return bytes(body)
+
+
+class _Session(requests.Session):
+    """A session that does what the connection says, also where it is used directly.
+
+    It follows no redirect, and the environment's proxies and CA bundle stand in for what the connection does
+    not set, where those of ``requests`` outrank the session's own.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
+
+    def merge_environment_settings(
+        self,
+        url: str | bytes | None,
+        proxies: Mapping[str, str] | None,
+        stream: bool | None,
+        verify: bool | str | None,
+        cert: str | tuple[str, str] | None,
+    ) -> Any:
+        own = dict(proxies or self.proxies)
+        return super().merge_environment_settings(
+            url, own, stream, self.verify if verify is None else verify, cert
+        )
 
 
 class _PatientAdapter(HTTPAdapter):
@@ -253,12 +289,16 @@ class _PatientAdapter(HTTPAdapter):
 
 
 def _session(auth: AuthBase, settings: TransportSettings, pool_size: int) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.auth = auth
     session.verify = settings.verify
     session.proxies.update(settings.proxies)
     session.headers.update(
-        {"Accept": "application/json", "User-Agent": f"airflow-provider-makini/{__version__}"}
+        {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": f"airflow-provider-makini/{__version__}",
+        }
     )
     # A token says who asks; a cookie would only make requests of several threads depend on each other.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -268,10 +308,10 @@ def _session(auth: AuthBase, settings: TransportSettings, pool_size: int) -> req
     return session
 
 
-def _connection_error(method: str, url: str, error: requests.RequestException, timeout: float) -> MakiniError:
-    host = urlsplit(url).netloc
+def _connection_error(method: str, url: str, error: Exception, timeout: float) -> MakiniError:
+    host = urlsplit(url).netloc.rpartition("@")[2]
     what = f"{method} {urlsplit(url).path} on {host}"
-    if isinstance(error, requests.exceptions.ContentDecodingError):
+    if isinstance(error, urllib3.exceptions.DecodeError):
         return MakiniProtocolError(f"{what}: the body is not compressed as its header says.")
     if isinstance(error, requests.exceptions.SSLError):
         return MakiniConnectionError(
@@ -279,14 +319,19 @@ def _connection_error(method: str, url: str, error: requests.RequestException, t
             remedy="Check the host, this machine's clock, and 'verify' in the connection's extra "
             "(the path of a CA bundle, where your network has one of its own).",
         )
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return MakiniConnectionError(
             f"{what}: no answer within {timeout:g} s.",
             remedy="Where answers really take longer, raise 'timeout' in the connection's extra.",
         )
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+    if isinstance(error, requests.exceptions.InvalidJSONError):
         return MakiniConfigurationError(
-            f"{what}: the URL can't be used.", remedy="Check the connection's host."
+            f"{what}: the payload can't be written as JSON.", remedy="JSON knows no NaN and no infinity."
+        )
+    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
+        return MakiniConfigurationError(
+            f"{what}: the URL, a header or the proxy can't be used ({type(error).__name__}).",
+            remedy="Check the connection's host, and any proxy.",
         )
     return MakiniConnectionError(
         f"{what}: no connection, or it was cut off ({_root_cause(error)}).",
