@@ -22,8 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 FILES = {
-    "constraints.txt": ("the newest Airflow", "apache-airflow"),
-    "constraints-airflow-3.2.txt": ("the oldest supported Airflow", "apache-airflow==3.2.*"),
+    "constraints.txt": ("the newest Airflow", ["apache-airflow"]),
+    # Airflow 3.2 allows a FastAPI and an svcs that came after it, with which its Execution API does not start.
+    "constraints-airflow-3.2.txt": (
+        "the oldest supported Airflow",
+        ["apache-airflow==3.2.*", "fastapi<0.137", "svcs<26"],
+    ),
 }
 
 # What is needed before the package itself can be installed: hatchling asks for editables when it builds an
@@ -90,12 +94,12 @@ def make_environment(interpreter: str, scratch: Path, environment: dict[str, str
     return version, python
 
 
-def resolve(python: Path, airflow: str, environment: dict[str, str]) -> Pins:
+def resolve(python: Path, airflow: list[str], environment: dict[str, str]) -> Pins:
     """What pip would install into an empty environment, without our own package."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         install = [str(python), "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        what = ["--group", "dev", "--editable", ".[zstd,s3]", *TOOLS, airflow]
+        what = ["--group", "dev", "--editable", ".[zstd,s3]", *TOOLS, *airflow]
         subprocess.run([*install, "--report", str(report), *what], check=True, cwd=ROOT, env=environment)
         installs = json.loads(report.read_text(encoding="utf-8"))["install"]
     return {
