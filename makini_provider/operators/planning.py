@@ -1,0 +1,179 @@
+"""What the example DAGs sync: streams from settings and from the form of a run, as flat items to map over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from airflow.sdk import Param
+
+from makini_provider.api.errors import MakiniConfigurationError
+from makini_provider.api.resources import catalogue, get_resource
+
+MOST_ITEMS: Final = 1000
+"""Airflow maps over no more than this ([core] max_map_length)."""
+
+DEFAULT_RESOURCES: Final = (
+    "eam/sites",
+    "eam/locations",
+    "eam/assets",
+    "eam/meters",
+    "eam/work-orders",
+    "eam/service-requests",
+    "eam/purchase-orders",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagSettings:
+    """Settings of the example DAGs, each with a default.
+
+    :param conn_ids: Airflow connections (``MAKINI_CONN_IDS``, comma-separated)
+    :param resources: resources, ``eam/*`` for all of a domain (``MAKINI_RESOURCES``, comma-separated)
+    :param destination: where records land (``MAKINI_DESTINATION``)
+    :param history: how far the initial sync goes back (``MAKINI_HISTORY_DAYS``)
+    :param lookback: how far the start of an incremental sync is pulled back (``MAKINI_LOOKBACK_MINUTES``)
+    :param schedule: cron expression of the incremental sync, in UTC (``MAKINI_SCHEDULE``)
+    :param pool: Airflow pool for the sync tasks, which must exist (``MAKINI_POOL``)
+    """
+
+    conn_ids: Sequence[str]
+    resources: Sequence[str]
+    destination: str
+    history: timedelta
+    lookback: timedelta
+    schedule: str
+    pool: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> DagSettings:
+        """Read the settings from environment variables.
+
+        :raises MakiniConfigurationError: names the variable, its value and the way out
+        """
+        home = environment.get("AIRFLOW_HOME") or str(Path.home() / "airflow")
+        return cls(
+            conn_ids=_names(environment.get("MAKINI_CONN_IDS")) or ["makini_default"],
+            resources=_names(environment.get("MAKINI_RESOURCES")) or DEFAULT_RESOURCES,
+            destination=environment.get("MAKINI_DESTINATION") or f"file://{home}/makini-data",
+            history=timedelta(days=_number(environment, "MAKINI_HISTORY_DAYS", 90)),
+            lookback=timedelta(minutes=_number(environment, "MAKINI_LOOKBACK_MINUTES", 60)),
+            schedule=environment.get("MAKINI_SCHEDULE") or "0 * * * *",
+            pool=environment.get("MAKINI_POOL") or None,
+        )
+
+    @property
+    def task_arguments(self) -> dict[str, Any]:
+        """Arguments for the sync task that only some deployments have."""
+        return {"pool": self.pool} if self.pool else {}
+
+
+def run_form() -> dict[str, Param]:
+    """The params of a sync run, as the form behind **Trigger** shows them; empty ones change nothing."""
+    return {
+        "connections": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Connections",
+            description="Airflow connections, one a line. Empty: those of MAKINI_CONN_IDS.",
+        ),
+        "resources": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Resources",
+            description="Such as eam/work-orders or eam/*, one a line. Empty: those of MAKINI_RESOURCES.",
+        ),
+        "window_start": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="From",
+            description="Start of what is read, instead of the one that the sync finds by itself.",
+        ),
+        "window_end": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="To",
+            description="End of what is read, instead of the one that the sync finds by itself.",
+        ),
+        "full_refresh": Param(
+            False,
+            type="boolean",
+            title="Full refresh",
+            description="Read the whole history again. Readers see the old records until that is complete.",
+        ),
+    }
+
+
+def plan_items(settings: DagSettings, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every connection with every resource, as arguments of the sync operators.
+
+    :param settings: what is synced where the run's form says nothing
+    :param params: of the run: ``connections``, ``resources``, ``window_start``, ``window_end``,
+        ``full_refresh``
+    :raises MakiniConfigurationError: a resource is unknown, or there are more items than Airflow maps over
+    """
+    conn_ids = _chosen(params.get("connections")) or settings.conn_ids
+    resources = expand_resources(_chosen(params.get("resources")) or settings.resources)
+    run = {
+        "window_start": params.get("window_start") or None,
+        "window_end": params.get("window_end") or None,
+        "full_refresh": bool(params.get("full_refresh")),
+    }
+    items = [
+        {"makini_conn_id": conn_id, "resource": resource, **run}
+        for conn_id in dict.fromkeys(conn_ids)
+        for resource in resources
+    ]
+    if len(items) > MOST_ITEMS:
+        raise MakiniConfigurationError(
+            f"{len(items)} streams are more than the {MOST_ITEMS} that Airflow maps over.",
+            remedy="Split MAKINI_CONN_IDS or MAKINI_RESOURCES over several DAGs.",
+        )
+    return items
+
+
+def expand_resources(names: Sequence[str]) -> list[str]:
+    """Write ``eam/*`` out as all resources of the domain that can be synced, and check all others.
+
+    :raises UnknownResourceError: names the nearest ones
+    """
+    expanded: dict[str, None] = {}
+    for name in names:
+        domain, star, _ = name.partition("/*")
+        matches = (
+            [r.name for r in catalogue().values() if r.domain == domain and r.parent is None] if star else []
+        )
+        expanded.update(dict.fromkeys(matches or [get_resource(name).name]))
+    return list(expanded)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _chosen(value: Any) -> list[str]:
+    """What the form gives: a list, or text with commas."""
+    return _names(value) if isinstance(value, str) else [str(item).strip() for item in value or () if item]
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 100_000:
+        raise MakiniConfigurationError(
+            f"{name} is {text!r}.", remedy=f"Set it to a number such as {default:g}."
+        )
+    return number
