@@ -98,7 +98,9 @@ def check(response: Response) -> None:
             response.headers,
             response.content,
             now=datetime.now(UTC),
-            secret=(request.headers or {}).get("Authorization", "").removeprefix("Bearer "),
+            secret=(request.headers or CaseInsensitiveDict())
+            .get("Authorization", "")
+            .removeprefix("Bearer "),
         )
 
 
