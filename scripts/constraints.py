@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FILES = {
     "constraints.txt": ("the newest Airflow", ["apache-airflow"]),
-    # Airflow 3.2 allows a FastAPI and an svcs that came after it, with which its Execution API does not start.
+    # Airflow 3.2 allows a later FastAPI and a later svcs, with which its Execution API does not start.
     "constraints-airflow-3.2.txt": (
         "the oldest supported Airflow",
         ["apache-airflow==3.2.*", "fastapi<0.137", "svcs<26"],

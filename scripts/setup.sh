@@ -58,8 +58,8 @@ choose_interpreter() {
                 interpreter=$path
                 return
             fi
-            report="$report$path $verdict.
-      "
+            report="$report${report:+
+      }$path $verdict."
         done
     fi
     case $report in
