@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .catalogue import LISTS, NESTED
 from .data import Data, known
-from .table import Record, Table
+from .table import Table
 
 if TYPE_CHECKING:
     from .store import Store
@@ -107,18 +107,15 @@ def _some(table: Table, count: int, rng: Random) -> list[str]:
     return rng.sample(living, min(count, len(living)))
 
 
-def _invent(store: Store, data: Data, table: Table, key: str, number: int, rng: Random) -> Record:
-    now = store.clock.stamp()
-    return data.record(table.endpoint, key, number, now, now, rng)
-
-
 def _update(store: Store, data: Data, table: Table, key: str, rng: Random) -> None:
-    other = _invent(store, data, table, key, rng.randrange(len(table)), rng)
-    fields = sorted(_TOUCHED & other.keys()) or sorted(
-        other.keys() - {table.identity, "createdAt", "updatedAt"}
+    endpoint, now = table.endpoint, store.clock.now()
+    names = set(endpoint.fields)
+    fields = sorted(_TOUCHED & names) or sorted(
+        names - {table.identity, "createdAt", "updatedAt", "deletedAt"}
     )
+    maker = data.maker(endpoint, key, rng.randrange(len(table)), now, now, rng)
     touched = rng.sample(fields, min(2, len(fields)))
-    store.update(table.endpoint.resource, key, **{field: other[field] for field in touched})
+    store.update(endpoint.resource, key, **{field: maker.value(field) for field in touched})
 
 
 def _insert(store: Store, data: Data, table: Table, rng: Random) -> str | None:
@@ -133,6 +130,7 @@ def _insert(store: Store, data: Data, table: Table, rng: Random) -> str | None:
             number += 1
     else:
         key, number = store.new_key(resource)
-    record = _invent(store, data, table, key, number, rng) | {table.identity: key}
-    store.insert(resource, record)
+    now = store.clock.stamp()
+    record = data.record(table.endpoint, key, number, now, now, rng)
+    store.insert(resource, record | {table.identity: key})
     return key

@@ -149,7 +149,20 @@ class Data:
         siblings: dict[str, Record] | None = None,
     ) -> Record:
         """Make one record; ``siblings`` are those of its list that exist already."""
-        maker = Maker(
+        maker = self.maker(endpoint, key, number, created, updated, rng)
+        facts = known(endpoint.name).get(key, {})
+        values = {field: facts[field] if field in facts else maker.value(field) for field in endpoint.fields}
+        self._put_in_place(
+            endpoint, values, siblings if siblings is not None else self.records(endpoint.resource)
+        )
+        _add_up(values)
+        return Record(values)
+
+    def maker(
+        self, endpoint: ListEndpoint, key: str, number: int, created: datetime, updated: datetime, rng: Random
+    ) -> Maker:
+        """Return what makes the values of one record."""
+        return Maker(
             rng,
             partial(self.keys, endpoint.domain),
             name=endpoint.name,
@@ -158,13 +171,6 @@ class Data:
             created=created,
             updated=updated,
         )
-        facts = known(endpoint.name).get(key, {})
-        values = {field: facts[field] if field in facts else maker.value(field) for field in endpoint.fields}
-        self._put_in_place(
-            endpoint, values, siblings if siblings is not None else self.records(endpoint.resource)
-        )
-        _add_up(values)
-        return Record(values)
 
     def _put_in_place(
         self, endpoint: ListEndpoint, values: dict[str, Any], siblings: dict[str, Record]

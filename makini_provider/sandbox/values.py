@@ -136,7 +136,7 @@ class Maker:
         seldom = (
             self.number and not self.name.startswith(("statuses/", "storerooms")) and self.rng.random() < 0.1
         )
-        return self.rng.choice(keys[: self.number]) if seldom and keys else None
+        return keys[self.rng.randrange(min(self.number, len(keys)))] if seldom and keys else None
 
     def after(self, least_days: float, most_days: float) -> str:
         """Return a time so many days after the record's creation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,7 +129,13 @@ def test_line_items_agree_with_their_purchase_orders(store: Store, domain: str) 
 def test_amounts_of_lines_add_up(store: Store) -> None:
     for order in store.records("erp/purchase-orders"):
         total = sum(float(line["lineTotalValue"]) for line in order["lineItems"])
+        assert total > 0
         assert float(order["totalNetValue"]) == pytest.approx(total, abs=0.01)
+
+
+def test_a_bulk_import_gave_many_records_one_time(store: Store) -> None:
+    times = Counter(record["updatedAt"] for record in store.records("eam/stocks"))
+    assert times.most_common(1)[0][1] >= len(store.records("eam/stocks")) // 5
 
 
 def test_text_is_not_only_ascii(store: Store) -> None:
@@ -178,6 +185,14 @@ def test_changes_are_counted_dated_and_visible() -> None:
         assert after[key]["createdAt"] == after[key]["updatedAt"]
     for key in kinds["deleted"]:
         assert after[key]["deletedAt"] == after[key]["updatedAt"]
+
+
+def test_what_was_deleted_does_not_change_any_more() -> None:
+    store = Store(records=30, now=NOW)
+    store.change(deletes=10, resources=["eam/work-orders"])
+    deleted = [record for record in store.records("eam/work-orders") if record["deletedAt"]]
+    store.change(updates=30, resources=["eam/work-orders"])
+    assert [record for record in store.records("eam/work-orders") if record["deletedAt"]] == deleted
 
 
 def test_changes_leave_other_lists_alone_and_follow_their_seed() -> None:
