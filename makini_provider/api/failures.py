@@ -114,10 +114,9 @@ def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
 def _objects(body: bytes) -> list[dict[str, Any]]:
     """The objects of an error body that may name its code, message and request ID."""
     try:
-        answer = msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
+        return list(_nested(msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
-    return list(_nested(answer))
 
 
 def _nested(answer: Any) -> Iterator[dict[str, Any]]:

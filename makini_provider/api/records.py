@@ -53,7 +53,7 @@ def parse_record(raw: bytes, cursor_field: str | None) -> Record:
         # White space outside strings may hold line breaks; inside strings JSON has none.
         if b"\n" in raw or b"\r" in raw:
             raw = msgspec.json.format(raw, indent=-1)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MakiniProtocolError(f"a record of the list is not a JSON object ({error}).") from error
     key = None if head.key == "" else head.key
     if isinstance(key, bool | list | dict):
