@@ -208,7 +208,7 @@ class Transport:
             ) as response:
                 self.clock.observe(response.headers.get("Date"))
                 body = self._body(response, started)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (OSError, urllib3.exceptions.HTTPError) as error:
             raise _connection_error(method, url, error, self._settings.timeout) from error
         log.debug(
             "%s %s: %s in %.0f ms", method, path, response.status_code, (time.monotonic() - started) * 1000
@@ -323,6 +323,11 @@ def _connection_error(method: str, url: str, error: Exception, timeout: float) -
         return MakiniConnectionError(
             f"{what}: no answer within {timeout:g} s.",
             remedy="Where answers really take longer, raise 'timeout' in the connection's extra.",
+        )
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        # What happens on the network comes as the other kinds; this is a file.
+        return MakiniConfigurationError(
+            f"{what}: {error}.", remedy="Check 'verify' in the connection's extra."
         )
     if isinstance(error, requests.exceptions.InvalidJSONError):
         return MakiniConfigurationError(

@@ -274,6 +274,7 @@ json_values = st.recursive(
             inner,
         )
     ),
+    max_leaves=8,
 )
 
 

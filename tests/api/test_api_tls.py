@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from scripted_server import ScriptedServer, reply
 
-from makini_provider.api.errors import MakiniConnectionError
+from makini_provider.api.errors import MakiniConfigurationError, MakiniConnectionError
 from makini_provider.api.transport import RetryPolicy, Transport
 
 Connect = Callable[..., Transport]
@@ -124,3 +124,13 @@ def test_verification_is_off_only_where_the_connection_says_so(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other_certificate))
     with pytest.warns(match="Unverified HTTPS request"):
         assert connect(tls_server.url, verify=False).request("GET", "/x").body == b"there"
+
+
+def test_a_ca_bundle_that_is_not_there_is_a_configuration_error(
+    tls_server: ScriptedServer, connect: Connect, tmp_path: Path, sleeps: list[float]
+) -> None:
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(MakiniConfigurationError, match="'verify'") as caught:
+        connect(tls_server.url, verify=str(missing)).request("GET", "/x")
+    assert str(missing) in str(caught.value)
+    assert sleeps == []

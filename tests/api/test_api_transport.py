@@ -383,7 +383,7 @@ def chunked(body: bytes) -> Reply:
 def test_a_gzip_bomb_is_refused_with_little_memory(
     server: ScriptedServer, connect: Connect, sleeps: list[float], framing: str
 ) -> None:
-    bomb = gzipped_zeros(128)
+    bomb = gzipped_zeros(64)
     server.then(reply(200, bomb, Content_Encoding="gzip") if framing == "length" else chunked(bomb))
     tracemalloc.start()
     try:
