@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 MICROSECOND = timedelta(microseconds=1)
 
 
+@lru_cache(maxsize=4096)
 def iso(moment: datetime) -> str:
     """Write a moment as the API does: ``2026-08-01T10:15:30.000000Z``."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

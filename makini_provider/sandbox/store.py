@@ -106,12 +106,15 @@ class Store:
             resource = _ALL_MATERIALS if resource == NESTED else resource
             if resource not in self._tables:
                 endpoint = LISTS[resource]
-                if endpoint.name == _LINES:
-                    lines = self._lines_of_orders(endpoint)
-                    self._tables[resource] = Table(endpoint, lines)
-                else:
-                    self._tables[resource] = Table(endpoint, self._data.records(resource).values())
+                lines = endpoint.name == _LINES
+                records = self._lines_of_orders(endpoint) if lines else self._data.records(resource).values()
+                self._hold(Table(endpoint, records))
             return self._tables[resource]
+
+    def _hold(self, table: Table) -> None:
+        resource = table.endpoint.resource
+        self._tables[resource] = table
+        self._numbers[resource] = max(self._numbers.get(resource, 0), len(table))
 
     def _lines_of_orders(self, endpoint: ListEndpoint) -> Iterable[Record]:
         for order in self.table(f"{endpoint.domain}/{_ORDERS}").records():
@@ -244,7 +247,7 @@ class Store:
         """Put other records in the place of a whole list, exactly as they are given."""
         with self.lock:
             endpoint = self.table(resource).endpoint
-            self._tables[endpoint.resource] = Table(endpoint, (Record(record) for record in records))
+            self._hold(Table(endpoint, (Record(record) for record in records)))
             if endpoint.name == _ORDERS:
                 self._tables.pop(f"{endpoint.domain}/{_LINES}", None)
 
@@ -293,7 +296,7 @@ class Store:
         """Return a key that the list never had, and its number."""
         table = self.table(resource)
         name, resource = table.endpoint.name, table.endpoint.resource
-        number = self._numbers.get(resource, len(table))
+        number = self._numbers[resource]
         while (new := key_of(name, number)) in table:
             number += 1
         self._numbers[resource] = number + 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache, cached_property
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from . import shapes, words
 from .clock import iso
@@ -16,6 +16,9 @@ from .references import OFTEN, target_of
 _CHILDREN = {"assets": 5, "locations": 4, "groups": 3}
 _SINGLE_TEXT = {("meters", "assetKeys"), ("labors", "organizationKeys")}
 _LISTS_OF_KEYS = {"siteKeys", "locationKeys", "parentKeys", "assetKeys", "entityKeys", "taxKeys"}
+
+
+_T = TypeVar("_T")
 
 
 class Maker:
@@ -56,22 +59,22 @@ class Maker:
     @cached_property
     def equipment(self) -> tuple[str, str, str]:
         """What the record is about: name, category, job."""
-        return self.rng.choice(words.EQUIPMENT)
+        return self.pick(words.EQUIPMENT)
 
     @cached_property
     def part(self) -> tuple[str, str]:
         """The part that the record is about: name, category."""
-        return self.rng.choice(words.PARTS)
+        return self.pick(words.PARTS)
 
     @cached_property
     def first(self) -> str:
         """A person's first name."""
-        return self.rng.choice(words.FIRST_NAMES)
+        return self.pick(words.FIRST_NAMES)
 
     @cached_property
     def last(self) -> str:
         """A person's last name."""
-        return self.rng.choice(words.LAST_NAMES)
+        return self.pick(words.LAST_NAMES)
 
     @property
     def town(self) -> tuple[str, str, str, str, str, str]:
@@ -98,19 +101,27 @@ class Maker:
 
     def several(self, fields: str, least: int, most: int) -> list[dict[str, Any]]:
         """Return some nested objects."""
-        return [self.record(fields, number) for number in range(self.rng.randint(least, most))]
+        return [self.record(fields, number) for number in range(self.between(least, most))]
+
+    def pick(self, values: Sequence[_T]) -> _T:
+        """Choose one of some values; several times as fast as `Random.choice`."""
+        return values[int(self.rng.random() * len(values))]
+
+    def between(self, least: int, most: int) -> int:
+        """Choose a whole number between two, both included."""
+        return least + int(self.rng.random() * (most - least + 1))
 
     def reference(self, field: str) -> str | None:
         """Return the key of a record that the field points to."""
         if self.rng.random() > OFTEN.get(field, 1.0):
             return None
         keys = self._pool(field)
-        return self.rng.choice(keys) if keys else None
+        return self.pick(keys) if keys else None
 
     def references(self, field: str) -> list[str]:
         """Return some keys of records that the field points to."""
         keys = self._pool(field)
-        return sorted(self.rng.sample(keys, min(len(keys), self.rng.randint(1, 2))))
+        return sorted(self.rng.sample(keys, min(len(keys), self.between(1, 2))))
 
     def _pool(self, field: str) -> Sequence[str]:
         target = target_of(field)
@@ -128,7 +139,7 @@ class Maker:
     def parent(self) -> str | None:
         """Return the record's parent in its own list, if it has one."""
         if self.name == "work-orders/materials":
-            return self.rng.choice(self.keys("work-orders"))
+            return self.pick(self.keys("work-orders"))
         keys = self.keys(self.name)
         if children := _CHILDREN.get(self.name):
             roots = children
@@ -188,16 +199,16 @@ def _maybe(share: float, make: Callable[[Maker], Any]) -> Callable[[Maker], Any]
 
 
 def _choice(values: Sequence[Any]) -> Callable[[Maker], Any]:
-    return lambda m: m.rng.choice(values)
+    return lambda m: m.pick(values)
 
 
 def _hours(m: Maker) -> str:
-    return f"{m.rng.randint(1, 32) / 4:g}"
+    return f"{m.between(1, 32) / 4:g}"
 
 
 def _currency(m: Maker) -> str | None:
     # Where a domain has no list of currencies, their codes stand for themselves.
-    return m.rng.choice(m.keys("currencies") or [code for code, _, _ in words.CURRENCIES])
+    return m.pick(m.keys("currencies") or [code for code, _, _ in words.CURRENCIES])
 
 
 _BY_FIELD: dict[str, Callable[[Maker], Any]] = {
@@ -216,7 +227,7 @@ _BY_FIELD: dict[str, Callable[[Maker], Any]] = {
     "notes": _maybe(0.4, _choice(words.REMARKS)),
     "note": _maybe(0.4, _choice(words.REMARKS)),
     "instructions": _choice(words.INSTRUCTIONS),
-    "completionRemarks": lambda m: m.rng.choice(words.REMARKS) if m.over else None,
+    "completionRemarks": lambda m: m.pick(words.REMARKS) if m.over else None,
     "reason": _choice(words.REASONS),
     "contactPerson": Maker.person,
     "firstName": lambda m: m.first,
@@ -246,7 +257,7 @@ _BY_FIELD: dict[str, Callable[[Maker], Any]] = {
     "type": _choice(("Standard", "Stock", "Service")),
     "contentType": lambda _: "application/pdf",
     "url": lambda m: f"https://files.example.com/{m.key}.pdf",
-    "status": lambda m: m.rng.choice(("COMP", "CLOSE") if m.over else ("APPR", "WMATL", "INPRG")),
+    "status": lambda m: m.pick(("COMP", "CLOSE") if m.over else ("APPR", "WMATL", "INPRG")),
     "severity": _choice(("low", "medium", "high")),
     "priority": _choice(("1", "2", "3")),
     "criticality": _choice(("A", "B", "C")),
@@ -276,26 +287,26 @@ _BY_FIELD: dict[str, Callable[[Maker], Any]] = {
     "shipmentRequired": _choice(("true", "false")),
     "recurring": _choice(("true", "false")),
     # Amounts
-    "quantity": lambda m: str(m.rng.randint(1, 40)),
-    "quantityRequired": lambda m: str(m.rng.randint(1, 40)),
-    "receivedQuantity": lambda m: str(m.rng.randint(0, 10)) if m.over else "0",
-    "minimumQuantity": lambda m: str(m.rng.randint(1, 5)),
+    "quantity": lambda m: str(m.between(1, 40)),
+    "quantityRequired": lambda m: str(m.between(1, 40)),
+    "receivedQuantity": lambda m: str(m.between(0, 10)) if m.over else "0",
+    "minimumQuantity": lambda m: str(m.between(1, 5)),
     "minQuantity": lambda m: str(m.number * 10 + 1),
     "maxQuantity": lambda m: str(m.number * 10 + 10),
     "uomQuantity": lambda _: "1",
-    "reorderPoint": lambda m: str(m.rng.randint(2, 10)),
-    "reorderLevel": lambda m: str(m.rng.randint(2, 10)),
-    "reorderQuantity": lambda m: m.rng.randint(5, 50),
-    "minLevel": lambda m: m.rng.randint(1, 5),
-    "maxLevel": lambda m: m.rng.randint(50, 200),
-    "materialCount": lambda m: str(m.rng.randint(0, 5)),
+    "reorderPoint": lambda m: str(m.between(2, 10)),
+    "reorderLevel": lambda m: str(m.between(2, 10)),
+    "reorderQuantity": lambda m: m.between(5, 50),
+    "minLevel": lambda m: m.between(1, 5),
+    "maxLevel": lambda m: m.between(50, 200),
+    "materialCount": lambda m: str(m.between(0, 5)),
     "price": lambda m: m.amount(900),
     "cost": lambda m: m.amount(600),
-    "unitCost": lambda m: m.rng.randint(1, 600),
+    "unitCost": lambda m: m.between(1, 600),
     "discount": _choice(("0.00", "0.00", "0.00", "5.00")),
     "rate": lambda m: m.amount(80),
     "budget": lambda m: m.amount(400_000),
-    "total": lambda m: m.rng.randint(-20, 20),
+    "total": lambda m: m.between(-20, 20),
     "currencyRate": lambda _: "1",
     "taxPercentage": lambda _: "0.00",
     "lineTaxValue": lambda _: "0.00",
@@ -335,7 +346,7 @@ _BY_FIELD: dict[str, Callable[[Maker], Any]] = {
     "state": lambda m: m.town[1],
     "city": lambda m: m.town[0],
     "postCode": lambda m: m.town[3],
-    "addressLines": lambda m: [f"{m.rng.choice(words.STREETS)} {m.rng.randint(1, 240)}"],
+    "addressLines": lambda m: [f"{m.pick(words.STREETS)} {m.between(1, 240)}"],
     "addressee": Maker.person,
     "phone": lambda m: f"+1 555 {m.digits(7)}",
     "phones": lambda m: [f"+1 555 {m.digits(7)}"],
@@ -353,7 +364,7 @@ _BY_FIELD: dict[str, Callable[[Maker], Any]] = {
     # Objects inside of records
     "documents": lambda m: m.several(shapes.DOCUMENT, 0, 1),
     "tasks": lambda m: m.several(shapes.STEP, 1, 4),
-    "checkList": lambda m: m.rng.sample(words.CHECKS, m.rng.randint(0, 2)),
+    "checkList": lambda m: m.rng.sample(words.CHECKS, m.between(0, 2)),
     "resources": lambda m: m.several(shapes.EFFORT, 0, 3),
     "triggers": lambda m: m.several(shapes.TRIGGER, 1, 2),
     "lineItems": lambda m: m.several(shapes.LINES.get(m.name, shapes.LINE), 1, 5),
@@ -394,12 +405,10 @@ _BY_LIST: dict[tuple[str, str], Callable[[Maker], Any]] = {
     ("customers", "name"): Maker.company,
     ("customers", "addresses"): _address_line,
     ("customers", "billingAddress"): _address_line,
-    ("stocks", "quantity"): lambda m: m.rng.randint(0, 200),
-    ("stocks", "position"): lambda m: (
-        f"{m.rng.choice('ABCDEF')}-{m.rng.randint(1, 30):02d}-{m.rng.randint(1, 6)}"
-    ),
-    ("inventories", "quantity"): lambda m: m.rng.randint(0, 500),
-    ("products", "quantity"): lambda m: m.rng.randint(0, 500),
+    ("stocks", "quantity"): lambda m: m.between(0, 200),
+    ("stocks", "position"): lambda m: f"{m.pick('ABCDEF')}-{m.between(1, 30):02d}-{m.between(1, 6)}",
+    ("inventories", "quantity"): lambda m: m.between(0, 500),
+    ("products", "quantity"): lambda m: m.between(0, 500),
     ("products", "status"): lambda _: "active",
     ("materials", "categoryName"): lambda m: m.part[1],
     ("materials", "parentKeys"): lambda m: m.references("parentKeys") if m.rng.random() < 0.1 else [],
@@ -411,7 +420,7 @@ _BY_LIST: dict[tuple[str, str], Callable[[Maker], Any]] = {
     ("groups", "name"): lambda m: m.vocabulary(words.GROUPS),
     ("projects", "name"): lambda m: m.vocabulary(words.PROJECTS),
     ("rfq", "shippingAddress"): lambda m: [m.record(shapes.ADDRESS)],
-    ("fulfillments", "lineItems"): lambda m: f"{m.rng.randint(1, 9)} x {m.part[0]}",
+    ("fulfillments", "lineItems"): lambda m: f"{m.between(1, 9)} x {m.part[0]}",
     ("exchange-rates", "baseCurrencyKey"): lambda m: m.keys("currencies")[0],
     ("exchange-rates", "rate"): lambda m: f"{m.rng.uniform(0.9, 1.3):.4f}",
 }
