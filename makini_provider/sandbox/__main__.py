@@ -17,15 +17,15 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _number(text: str) -> int:
+def _number(text: str, least: int = 0) -> int:
     number = int(text)
-    if number < 0:
-        raise ValueError(text)
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text} is less than {least}")
     return number
 
 
 def _page_size(text: str) -> int:
-    return _number(text) or int("page size 0")
+    return _number(text, least=1)
 
 
 def _host(text: str) -> str:
