@@ -30,19 +30,28 @@ def check_destination(destination: str, *, file_format: str = "jsonl", compressi
             f"destination {destination!r} is not a URI.",
             remedy=f"For this folder write 'file://{destination}'." if absolute else _EXAMPLES,
         )
+    special = next((character for character in "*?[]#" if character in destination), None)
+    if special is not None:
+        raise MakiniConfigurationError(
+            f"destination {destination!r} has a {special!r}, which is more than a character to tools that "
+            "read files.",
+            remedy=_EXAMPLES,
+        )
     parts = urlsplit(destination)
     if parts.scheme == "sql":
         raise MakiniConfigurationError(
             f"destination {destination!r}: tables are not supported by this version.",
             remedy="Land files and load them from there. " + _EXAMPLES,
         )
-    if parts.scheme == "file" and (parts.netloc or len(parts.path) < 2):
+    if parts.scheme in ("file", "local") and (parts.netloc or len(parts.path) < 2):
         raise MakiniConfigurationError(
-            f"destination {destination!r} needs an absolute path behind 'file://'.", remedy=_EXAMPLES
+            f"destination {destination!r} needs an absolute path behind '{parts.scheme}://'.",
+            remedy=_EXAMPLES,
         )
-    if parts.query or parts.fragment:
+    if parts.scheme not in ("file", "local") and not parts.netloc.rpartition("@")[2]:
         raise MakiniConfigurationError(
-            f"destination {destination!r} has a '?' or '#', which a folder can't have.", remedy=_EXAMPLES
+            f"destination {destination!r} names no bucket or container behind '{parts.scheme}://'.",
+            remedy=_EXAMPLES,
         )
     if ".." in parts.path.split("/"):
         raise MakiniConfigurationError(f"destination {destination!r} contains '..'.", remedy=_EXAMPLES)

@@ -146,8 +146,8 @@ class FilesAttempt:
             self._remove_data()
             self._files = list(same_data_as.files)
         elif self._files:
-            self._store.sync_folder(f"{self._folder}/{DATA}/{self.id}")
-            self._store.sync_folder(f"{self._folder}/{DATA}")
+            # What a commit names must outlive a power cut as surely as the commit.
+            self._store.sync_folders(f"{self._folder}/{self._files[0].path}")
         commit = Commit(
             id=self.id,
             kind=facts.kind,
@@ -223,19 +223,21 @@ class _Part:
         return DataFile(self._path, self.records, self.bytes, self._reads)
 
     def abandon(self) -> None:
-        # An object store's stream would publish what it has when it is closed.
-        discard = getattr(self._stream, "discard", None)
-        if discard is None:
-            self._stream.close()
-        else:
-            discard()
+        with contextlib.suppress(Exception):
+            # Left open, a compressor writes its end when the garbage collector finds it.
+            if self._out is not self._stream:
+                self._out.close()
+        self._store.abandon(self._stream)
+
+
+def stream_folders(store: Store) -> Iterator[str]:
+    """The folders in the places of streams, below the destination."""
+    for source in store.names(""):
+        for domain in store.names(source):
+            for resource in store.names(f"{source}/{domain}"):
+                yield f"{source}/{domain}/{resource}"
 
 
 def streams_of(store: Store) -> Iterator[str]:
     """The folders of all streams that have commits, below the destination."""
-    for source in store.names(""):
-        for domain in store.names(source):
-            for resource in store.names(f"{source}/{domain}"):
-                folder = f"{source}/{domain}/{resource}"
-                if store.names(f"{folder}/{COMMITS}", suffix=".json"):
-                    yield folder
+    return (folder for folder in stream_folders(store) if store.names(f"{folder}/{COMMITS}", suffix=".json"))

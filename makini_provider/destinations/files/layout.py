@@ -20,9 +20,12 @@ from makini_provider.sync.windows import Window
 COMMITS: Final = "_commits"
 DATA: Final = "data"
 NOTHING: Final = "none"
+NO_TEXT: Final = "%"
+"""Stands for empty text: a segment of its own, which no other text gives."""
 
 _PLAIN = re.compile(r"[a-z0-9.-]")
 _TIME = "%Y%m%dT%H%M%S.%fZ"
+_COMMIT = re.compile(r"(?P<start>[^-]+)--(?P<end>[^-]+)--(?P<id>[0-9a-f-]+)\.json")
 _EXTENSIONS = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
@@ -36,6 +39,8 @@ def encode_segment(text: str, *, separator: str = "") -> str:
     :param separator: stands for ``/``; where empty, ``/`` is encoded like the rest
     """
     encoded = "".join(_encode_character(character, separator) for character in text)
+    if not encoded:
+        return NO_TEXT
     return f"%2e{encoded[1:]}" if encoded.startswith(".") else encoded
 
 
@@ -63,14 +68,15 @@ def stream_folder(stream: Stream) -> str:
 
 
 def folder_name(folder: str) -> str:
-    """A stream's folder in words for people."""
-    return "/".join(unquote(part.replace("__", "/")) for part in folder.split("/"))
+    """A stream's folder in words for people: ``<source>/<domain>/<resource>``."""
+    source, domain, resource = folder.split("/")
+    return f"{unquote(source)}/{domain}/{unquote(resource.replace('__', '/'))}"
 
 
 def commit_name(covered: Window | None, commit_id: str) -> str:
     """The name of a commit: what it covers stands in it, so that one listing tells the coverage."""
-    start = covered.start.astimezone(UTC).strftime(_TIME) if covered else NOTHING
-    end = covered.end.astimezone(UTC).strftime(_TIME) if covered else NOTHING
+    start = _format_time(covered.start) if covered else NOTHING
+    end = _format_time(covered.end) if covered else NOTHING
     return f"{start}--{end}--{commit_id}.json"
 
 
@@ -79,10 +85,18 @@ def parse_commit_name(name: str) -> tuple[Window | None, str]:
 
     :raises ValueError: no commit is called so
     """
-    start, end, commit_id = name.removesuffix(".json").split("--")
-    if start == end == NOTHING:
-        return None, commit_id
-    return Window(_parse_time(start), _parse_time(end)), commit_id
+    parts = _COMMIT.fullmatch(name)
+    if parts is None:
+        raise ValueError("its name is not that of a commit")
+    if parts["start"] == parts["end"] == NOTHING:
+        return None, parts["id"]
+    return Window(_parse_time(parts["start"]), _parse_time(parts["end"])), parts["id"]
+
+
+def _format_time(instant: datetime) -> str:
+    instant = instant.astimezone(UTC)
+    # strftime writes the year 33 with two digits.
+    return f"{instant.year:04d}{instant.strftime(_TIME.removeprefix('%Y'))}"
 
 
 def _parse_time(text: str) -> datetime:

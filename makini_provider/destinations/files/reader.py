@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
+from makini_provider.api.errors import MakiniDestinationError
 from makini_provider.api.records import Record, parse_record
 from makini_provider.destinations.files.compression import decompressor
 from makini_provider.destinations.files.destination import read_commits
-from makini_provider.destinations.files.store import Store
+from makini_provider.destinations.files.store import Store, explained
 from makini_provider.sync.coverage import Commit, DataFile, StreamState
 
 
@@ -35,6 +36,7 @@ def newest_records(store: Store, folder: str) -> Iterator[bytes]:
     :param store: the destination
     :param folder: of the stream, below it
     :return: the records as the API sent them
+    :raises MakiniDestinationError: a data file is gone or damaged
     """
     commits = stream_state(store, folder).visible
     index = sqlite3.connect("", isolation_level=None)
@@ -44,14 +46,17 @@ def newest_records(store: Store, folder: str) -> Iterator[bytes]:
             "CREATE TABLE newest (identity TEXT PRIMARY KEY, cursor TEXT, read_at TEXT, line INTEGER) "
             "WITHOUT ROWID"
         )
-        for line, (record, read_at) in enumerate(_records(store, folder, commits)):
-            # Commits come in the order of their ids: with the rest equal, a later line wins.
-            index.execute(
-                "INSERT INTO newest VALUES (?, ?, ?, ?) ON CONFLICT (identity) DO UPDATE SET "
-                "cursor = excluded.cursor, read_at = excluded.read_at, line = excluded.line "
-                "WHERE (excluded.cursor, excluded.read_at) >= (newest.cursor, newest.read_at)",
-                (record.identity, _sortable(record.cursor), _sortable(read_at), line),
-            )
+        index.execute("BEGIN")
+        # Commits come in the order of their ids: with the rest equal, a later line wins.
+        index.executemany(
+            "INSERT INTO newest VALUES (?, ?, ?, ?) ON CONFLICT (identity) DO UPDATE SET "
+            "cursor = excluded.cursor, read_at = excluded.read_at, line = excluded.line "
+            "WHERE (excluded.cursor, excluded.read_at) >= (newest.cursor, newest.read_at)",
+            (
+                (record.identity, _sortable(record.cursor), _sortable(read_at), line)
+                for line, (record, read_at) in enumerate(_records(store, folder, commits))
+            ),
+        )
         wanted = index.execute("SELECT line FROM newest ORDER BY line")
         following = next(wanted, None)
         for line, (record, _) in enumerate(_records(store, folder, commits)):
@@ -73,10 +78,22 @@ def _records(store: Store, folder: str, commits: list[Commit]) -> Iterator[tuple
 
 
 def _lines(store: Store, folder: str, file: DataFile) -> Iterator[bytes]:
-    with store.open(f"{folder}/{file.path}") as stream, decompressor(stream, file.path) as lines:
+    name = f"{folder}/{file.path}"
+    found = 0
+    with (
+        explained("read", f"{store}/{name}"),
+        store.open(name) as stream,
+        decompressor(stream, file.path) as lines,
+    ):
         for line in lines:
+            found += 1
             yield line.rstrip(b"\n")
+    if found != file.records:
+        raise MakiniDestinationError(
+            f"data file {store}/{name} has {found} records, where its commit says {file.records}.",
+            remedy="Restore the file, or run the initial sync once with full_refresh=True.",
+        )
 
 
 def _sortable(instant: datetime | None) -> str:
-    return "" if instant is None else instant.isoformat(timespec="microseconds")
+    return "" if instant is None else instant.astimezone(UTC).isoformat(timespec="microseconds")

@@ -9,12 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from makini_provider.api.errors import MakiniConfigurationError, MakiniDestinationError
+from makini_provider.api.errors import MakiniConfigurationError, MakiniDestinationError, MakiniError
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
-_HOPELESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+# What no retry mends. What exists already is a file where a folder should be: no two attempts share a name.
+_HOPELESS = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
 @contextlib.contextmanager
@@ -26,17 +37,22 @@ def explained(what: str, where: str) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        if error.errno in _HOPELESS or isinstance(error, PermissionError):
+    except MakiniError:
+        raise
+    except Exception as error:
+        known = isinstance(error, OSError | EOFError)
+        if not known and type(error).__module__ == "builtins":
+            raise  # a mistake in a program; the libraries behind the stores have errors of their own
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        message = f"can't {what} {where}: {reason.rstrip('.')}."
+        missing = what == "write" and isinstance(error, FileNotFoundError)
+        if missing or isinstance(error, PermissionError) or getattr(error, "errno", None) in _HOPELESS:
             raise MakiniConfigurationError(
-                f"can't {what} {where}: {reason}.",
+                message,
                 remedy="Give the user or role that Airflow's tasks run as access to the destination, or name "
                 "another one. What has landed is untouched.",
             ) from error
-        raise MakiniDestinationError(
-            f"can't {what} {where}: {reason}.", remedy="What has landed is untouched."
-        ) from error
+        raise MakiniDestinationError(message, remedy="What has landed is untouched.") from error
 
 
 class Store:
@@ -52,8 +68,18 @@ class Store:
     def __str__(self) -> str:
         return str(self.root)
 
-    def names(self, folder: str, *, suffix: str = "") -> list[str]:
-        """The names in a folder, past every cache; none where the folder does not exist."""
+    def uri(self, name: str) -> str:
+        """A file as other tools know it: a path where it is local, else a URI without the connection."""
+        path = self.root / name
+        return str(path.path if self._local else path.fs.unstrip_protocol(path.path))
+
+    def names(self, folder: str, *, suffix: str = "", hidden: bool = False) -> list[str]:
+        """The names in a folder, past every cache; none where the folder does not exist.
+
+        :param folder: below the store's root
+        :param suffix: how the names end
+        :param hidden: the hidden ones instead: what :meth:`put` is writing, or was when it was killed
+        """
         path = self.root / folder
         with explained("list", str(path)):
             path.fs.invalidate_cache()
@@ -62,31 +88,30 @@ class Store:
             except (FileNotFoundError, NotADirectoryError):
                 return []
         names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
-        return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
+        return sorted(name for name in names if name.endswith(suffix) and name.startswith(".") is hidden)
 
     def read_all(self, folder: str, names: list[str]) -> dict[str, bytes | None]:
         """The content of many files, read side by side where the store can; ``None`` for one that is gone."""
         if not names:
             return {}
         path = self.root / folder
-        keys = {(path / name).path: name for name in names}
         with explained("read", str(path)):
-            contents: dict[str, Any] = path.fs.cat(list(keys), on_error="return")
-            by_name: dict[str, bytes | None] = {}
-            for key, content in contents.items():
-                name = key.rstrip("/").rsplit("/", 1)[-1]
-                if isinstance(content, FileNotFoundError):
-                    by_name[name] = None
-                elif isinstance(content, Exception):
+            contents: list[Any] = path.fs.cat_ranges(
+                [(path / name).path for name in names], None, None, on_error="return"
+            )
+            for content in contents:
+                if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                     raise content
-                else:
-                    by_name[name] = content
-        return by_name
+        return {
+            name: content if isinstance(content, bytes) else None
+            for name, content in zip(names, contents, strict=True)
+        }
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file to be read."""
-        with explained("read", f"{self.root}/{name}"):
-            stream: IO[bytes] = (self.root / name).open("rb")  # type: ignore[no-untyped-call]
+        path = self.root / name
+        with explained("read", str(path)):
+            stream: IO[bytes] = path.fs.open(path.path, "rb")
             return stream
 
     def create(self, name: str) -> IO[bytes]:
@@ -96,7 +121,7 @@ class Store:
             if self._local:
                 Path(path.path).parent.mkdir(parents=True, exist_ok=True)
                 return Path(path.path).open("xb")
-            stream: IO[bytes] = path.open("wb")  # type: ignore[no-untyped-call]
+            stream: IO[bytes] = path.fs.open(path.path, "wb")
             return stream
 
     def close(self, stream: IO[bytes], name: str) -> None:
@@ -107,6 +132,15 @@ class Store:
                 os.fsync(stream.fileno())
             stream.close()
 
+    def abandon(self, stream: IO[bytes]) -> None:
+        """Drop a file that is being written."""
+        if self._local:
+            stream.close()
+            return
+        # Closed in the ordinary way, by us or by the garbage collector, it would be published.
+        stream.discard()  # type: ignore[attr-defined]
+        stream.closed = True  # type: ignore[misc]
+
     def put(self, name: str, content: bytes) -> None:
         """Write a small file so that it is there as a whole or not at all."""
         path = self.root / name
@@ -116,14 +150,17 @@ class Store:
                 return
             target = Path(path.path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            # Its data's folder first: what a commit names must outlive a power cut as surely as the commit.
             temporary = target.with_name(f".{target.name}.tmp")
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.rename(target)
-            self.sync_folder(str(Path(name).parent))
+            try:
+                with temporary.open("wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                temporary.rename(target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        self.sync_folders(name)
 
     def prepare(self, folder: str) -> None:
         """Find out early whether the folder can be written, where that costs nothing."""
@@ -134,19 +171,30 @@ class Store:
                 if not os.access(path, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    def sync_folder(self, folder: str) -> None:
-        """Make the names in a local folder reach the disk."""
-        if self._local:
-            descriptor = os.open((self.root / folder).path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    def sync_folders(self, name: str) -> None:
+        """Make a file's name reach the disk, with the names of the folders that it is in."""
+        if not self._local:
+            return
+        for folder in Path(name).parents:
+            path = Path((self.root / str(folder)).path)
+            with explained("write", str(path)):
+                try:
+                    descriptor = os.open(path, os.O_RDONLY)
+                except PermissionError:
+                    continue  # a folder that one may write into and not list
+                try:
+                    os.fsync(descriptor)
+                except OSError as error:
+                    # Some network file systems know no such thing.
+                    if error.errno not in _NO_FOLDER_SYNC:
+                        raise
+                finally:
+                    os.close(descriptor)
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; one that is gone already is all right."""
         path = self.root / name
-        with contextlib.suppress(FileNotFoundError), explained("remove", str(path)):
+        with explained("remove", str(path)), contextlib.suppress(FileNotFoundError):
             path.fs.rm(path.path, recursive=True)
 
 

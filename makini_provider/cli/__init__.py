@@ -1,0 +1,1 @@
+"""The command line: each module adds commands, and imports what they need when they run."""
