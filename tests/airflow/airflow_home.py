@@ -83,6 +83,10 @@ class Run:
         return {task.receipt["stream"]["resource"]: task.receipt for task in self.syncs if task.receipt}
 
 
+class NotStartedError(Exception):
+    """Airflow refused to run a DAG at all."""
+
+
 class AirflowHome:
     """One Airflow, in a folder."""
 
@@ -189,7 +193,8 @@ class DagRunner:
             output = log.read().decode()
         assert line, f"the process that runs DAGs has ended:\n{output}"
         answer = json.loads(line)
-        assert "error" not in answer, f"{answer['error']}\n{output}"
+        if "error" in answer:
+            raise NotStartedError(f"{answer['error']}\n{output}")
         return Run(answer["state"], self.home.tasks(dag_id, answer["run_id"]), output)
 
 
