@@ -261,9 +261,7 @@ def _show(initial: Streams, now: Streams, changed: dict[str, Any]) -> None:
     say("\n  Incremental syncs look back an hour, for what arrives late, so they may bring a record again;")
     say("  the newest version wins when it is read. Before its watermark, a stream has everything.")
     if vanished:
-        say(
-            f"  {vanished} records vanished from lists that do not say what was deleted (they have no deletedAt)."
-        )
+        say(f"  {vanished} records vanished: their lists have no deletedAt, so that no window shows it.")
     say(f"\nThe newest record of {SAMPLE}, shortened:\n")
     say(_shortened(_last_record(Path(now[SAMPLE]["files"][-1]["path"]))))
     python = shlex.quote(shown(Path(sys.executable)))
