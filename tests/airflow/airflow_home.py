@@ -78,6 +78,11 @@ class Run:
         return found
 
     @property
+    def failure(self) -> str:
+        """The line of the log that says why a task has failed for good."""
+        return next(line for line in self.output.splitlines() if "AirflowFailException: " in line)
+
+    @property
     def receipts(self) -> dict[str, dict[str, Any]]:
         """By resource."""
         return {task.receipt["stream"]["resource"]: task.receipt for task in self.syncs if task.receipt}

@@ -65,7 +65,7 @@ def test_a_refused_token_fails_the_task_at_the_first_of_its_tries(
     assert run.state == "failed"
     (task,) = run.syncs
     assert (task.state, task.try_number) == ("failed", 1)
-    message = next(line for line in run.output.splitlines() if "AirflowFailException" in line)
+    message = run.failure
     assert "was answered with 401: the token is invalid or expired." in message
     assert "(HTTP 401, code AUTHENTICATION_FAILED, request ID req-" in message
     assert "check the connection's password first" in message
@@ -132,7 +132,7 @@ def test_an_unusable_connection_fails_the_task_at_once_and_says_why(
     connection = json.loads(environment["AIRFLOW_CONN_MAKINI_DEFAULT"]) | fields
     run = runner.run("prompt_sync", environment | {"AIRFLOW_CONN_MAKINI_DEFAULT": json.dumps(connection)})
     assert [(task.state, task.try_number) for task in run.tasks] == [("failed", 1)]
-    message = next(line for line in run.output.splitlines() if "AirflowFailException" in line)
+    message = run.failure
     assert all(word in message for word in words)
 
 
@@ -142,7 +142,7 @@ def test_a_destination_that_cannot_be_written_fails_the_task_at_once(
     (tmp_path / "a-file").touch()
     run = runner.run("prompt_sync", environment | {"MAKINI_DESTINATION": f"file://{tmp_path}/a-file/below"})
     assert [(task.state, task.try_number) for task in run.tasks] == [("failed", 1)]
-    message = next(line for line in run.output.splitlines() if "AirflowFailException" in line)
+    message = run.failure
     assert f"{tmp_path}/a-file/below" in message
 
 

@@ -20,6 +20,7 @@ from makini_provider.sandbox import Behaviour, Sandbox
 pytestmark = pytest.mark.airflow
 
 RESOURCE = "eam/work-orders"
+PAGE = 15
 SLOW = Behaviour(latency=0.1)
 
 
@@ -30,7 +31,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def connection(sandbox: Sandbox, parallel: int) -> dict[str, str]:
-    extra = {"page_size": 15, "max_parallel_requests": parallel}
+    extra = {"page_size": PAGE, "max_parallel_requests": parallel}
     fields = {"conn_type": "makini", "host": sandbox.url, "password": sandbox.token, "extra": extra}
     return {"AIRFLOW_CONN_MAKINI_DEFAULT": json.dumps(fields)}
 
@@ -47,10 +48,15 @@ def kill_after_commits(process: subprocess.Popen[Any], commits: Path, number: in
         assert process.poll() is None, "it was done before it could be killed"
     finally:
         kill_group(process)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def what_a_kill_left(landing: Landing, sandbox: Sandbox) -> int:
-    """Check that what is visible is whole as far as it is covered; how many records that is."""
+    """Check that what is visible is whole as far as it was read to the end; how many records that is.
+
+    Of each commit's last page a part lies behind its window: that is there already, and read again.
+    """
     state = landing.state(RESOURCE)
     assert state.current is None
     records, all_records = landing.records(RESOURCE), truth(sandbox, RESOURCE)
@@ -62,8 +68,10 @@ def what_a_kill_left(landing: Landing, sandbox: Sandbox) -> int:
         for key, record in all_records.items()
         if (instant := cursor(RESOURCE, record)) and any(window.holds(instant) for window in windows)
     }
-    assert records.keys() == expected
-    return len(records)
+    assert expected
+    assert expected <= records.keys()
+    assert len(records.keys() - expected) <= PAGE * len(windows)
+    return len(expected)
 
 
 class Task:
@@ -116,7 +124,8 @@ def test_a_try_after_a_kill_begins_at_the_last_commit(tmp_path: Path, sandbox: S
     every = since(RESOURCE, truth(sandbox, RESOURCE), state.open.start)
     assert task.landing.records(RESOURCE) == every
     assert receipt["records"] == len(every) - kept
-    assert receipt["requests"] < len(every) / 15
+    # Each page begins with the last record of the one before.
+    assert receipt["pages"] <= (len(every) - kept) / (PAGE - 1) + 2
     assert task.landing.state(RESOURCE).current == state.open
 
 
