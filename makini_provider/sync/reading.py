@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from makini_provider.api.dialects import ListQuery, Page
-from makini_provider.api.errors import AnswerTooLargeError, MakiniPagingError, MakiniStatusError
+from makini_provider.api.errors import AnswerTooLargeError, MakiniStatusError
 from makini_provider.api.records import Record, format_instant
 from makini_provider.api.resources import Resource
 from makini_provider.sync.walking import Batch, Walk
@@ -165,24 +165,32 @@ class Reader:
     def _seek(self, window: Window) -> Iterator[Batch]:
         position = window.start
         before: _Hop | None = None
-        while position < window.end:
+        while True:
             hop = self._hop(position)
             last = hop.last
             if hop.page.has_more and last is None:
-                raise MakiniPagingError(
-                    f"{self._resource.name}: an answer without any dated record says that there are more.",
-                    remedy="Nothing after it was committed. Ask Makini's support about this list.",
+                raise _NotHonouredError(
+                    f"the server let undated records pass the filter on {self._cursor}", filters=False
                 )
+            missed = self._unseen_between(before, hop) if before else []
             if hop.page.has_more and last is not None and self._floor(last) == hop.start:
                 # One instant (or second, or day) fills the whole page.
+                if missed:
+                    yield Batch([r for r in missed if self._wanted(r, window)], hop.read_at)
                 position = yield from self._block(hop, window)
                 before = None
+                if position >= window.end:
+                    yield Batch([], hop.read_at, window.end, 0)
+                    return
                 continue
-            records = list(hop.page.records)
-            if before is not None:
-                records += self._unseen_between(before, hop)
+            records = [*missed, *hop.page.records]
             finished = not hop.page.has_more or last is None
-            if last is not None and last >= window.end and not finished:
+            if (
+                last is not None
+                and not finished
+                and _cut(last, max(self.habits.precision, SECOND)) >= window.end
+            ):
+                # A whole second beyond the end, in case the server sorts only to the second.
                 records += self._check_complete(hop, window.end)
                 finished = True
             known = before.versions if before else frozenset()
@@ -196,7 +204,6 @@ class Reader:
                 return
             self._probe_sort(hop.start, last)
             position, before = last, hop
-        yield Batch([], self._now_read, window.end, 0)
 
     def _hop(self, position: datetime) -> _Hop:
         """The first page from a position, judged."""
@@ -205,6 +212,9 @@ class Reader:
             page, self._now_read = self._first_page({"gteq": start}, ascending=True)
             hop = _Hop(start, page, self._now_read)
             coarser = self._judge(hop)
+            if coarser is None and page.total is None and self.habits.precision < SECOND:
+                # Without totals, a sort that is good only to the second would not be noticed.
+                coarser = SECOND
             if coarser is not None:
                 self.habits.precision = coarser
             if self._floor(position) == start:
@@ -372,7 +382,7 @@ class Reader:
 
     def _floor(self, instant: datetime) -> datetime:
         """Cut an instant to the precision that the server goes by."""
-        return EARLIEST + (instant - EARLIEST) // self.habits.precision * self.habits.precision
+        return _cut(instant, self.habits.precision)
 
     def _written(self, instant: datetime) -> str:
         instant = self._floor(instant)
@@ -405,6 +415,10 @@ class _Hop:
     def shown_before(self, end: datetime) -> int:
         """How many of its records lie before ``end``."""
         return sum(1 for r in self.page.records if r.cursor is not None and r.cursor < end)
+
+
+def _cut(instant: datetime, precision: timedelta) -> datetime:
+    return EARLIEST + (instant - EARLIEST) // precision * precision
 
 
 def _is_undated(record: Record) -> bool:

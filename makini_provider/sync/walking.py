@@ -18,6 +18,10 @@ from makini_provider.api.records import Record
 from makini_provider.sync.seen import SeenRecords
 
 MOST_PASSES: Final = 60
+QUIET_PASSES_WITHOUT_TOTAL: Final = 3
+"""So many passes in a row have to bring nothing new where the server does not say how long the list is."""
+SAME_PAGES: Final = 10
+"""So many pages in a row that are all the same can't be chance, in whatever order the server gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,9 @@ class Walk:
         """Read the list.
 
         :raises UnstableReadError: it changed during every pass
-        :raises MakiniPagingError: the server gives the same page whatever the number
+        :raises MakiniPagingError: the server gives the same page whatever its number
         """
+        quiet = 0
         with SeenRecords() as seen:
             since = 1
             for number in range(1, MOST_PASSES + 1):
@@ -83,8 +88,12 @@ class Walk:
                 if walked.shrank:
                     since = number + 1
                     continue
-                complete = walked.total is None or seen.count(since_pass=since) == walked.total
-                if walked.pages == 1 or (number > since and not walked.new and complete):
+                quiet = 0 if walked.new or number == since else quiet + 1
+                if walked.total is None:
+                    complete = quiet >= QUIET_PASSES_WITHOUT_TOTAL
+                else:
+                    complete = quiet > 0 and seen.count(since_pass=since) == walked.total
+                if walked.pages == 1 or complete:
                     self.content = seen.content(since_pass=since)
                     return
         raise UnstableReadError(
@@ -96,13 +105,15 @@ class Walk:
 
     def _pass(self, walked: _Pass, seen: SeenRecords, since: int) -> Iterator[Batch]:
         before: list[str] = []
+        same = 0
         more = True
         while more:
             page, read_at = self._fetch(walked.pages + 1, self._page_size)
             identities = [record.identity for record in page.records]
-            if identities and identities == before:
+            same = same + 1 if identities and identities == before else 1
+            if same == SAME_PAGES:
                 raise MakiniPagingError(
-                    f"{self._what}: page {walked.pages + 1} is the same as page {walked.pages}: "
+                    f"{self._what}: pages {walked.pages + 2 - same} to {walked.pages + 1} are all the same: "
                     "the server does not go by page numbers.",
                     remedy="Nothing of it was committed. Ask Makini's support how this list is paged.",
                 )

@@ -1,0 +1,309 @@
+"""The behaviour that every destination has to show, as a state machine that tries hard to break it.
+
+A source changes between any two requests; any request may fail, the writer may die at any write, runs come in
+any order and inside each other. At any moment the watermark must tell the truth, and after a last quiet run the
+destination must equal the source.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from makini_provider.api.client import Integration
+from makini_provider.api.errors import (
+    MakiniConnectionError,
+    MakiniProtocolError,
+    MakiniServerError,
+    NoInitialSyncError,
+    UnstableReadError,
+)
+from makini_provider.api.resources import get_resource
+from makini_provider.sync.coverage import StreamState
+from makini_provider.sync.plan import RunInterval
+from makini_provider.sync.run import StreamSync
+from makini_provider.sync.streams import Source, Stream
+from tests.sync.model import DAY, MICROSECOND, SECOND, Habits, ModelClient, ModelSource
+
+LOOKBACK = timedelta(hours=1)
+STREAM = Stream(Source("makini_default"), get_resource("eam/work-orders"))
+
+seeds = st.integers(0, 2**32 - 1)
+durations = st.sampled_from([timedelta(hours=2), timedelta(days=2), timedelta(days=40)])
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it would still have done happens."""
+
+
+class SyncMachine(RuleBasedStateMachine):
+    """Runs against a source that changes; a destination's own test fills in the first three methods."""
+
+    lag: ClassVar[bool] = False
+    """Whether Makini itself shows changes late."""
+
+    def make_destination(self) -> Any:
+        raise NotImplementedError
+
+    def newest(self) -> Mapping[str, Mapping[str, Any]]:
+        """The newest version of each record that a reader sees, by key."""
+        raise NotImplementedError
+
+    def killing(self, operation: int, *, after: bool) -> Any:
+        """The destination, in a process that dies at its so-many-th write."""
+        raise NotImplementedError
+
+    def vacuum(self) -> None:
+        """Remove what no reader needs, if the destination does such."""
+
+    @initialize(
+        seed=seeds,
+        size=st.integers(0, 30),
+        page_size=st.integers(1, 6),
+        cut_pages=st.booleans(),
+        precision=st.sampled_from([MICROSECOND, MICROSECOND, SECOND, DAY]),
+        sort_precision=st.sampled_from([MICROSECOND, MICROSECOND, SECOND]),
+        unstable=st.booleans(),
+        ignored=st.sampled_from(["", "", "", "", "filters", "sorts", "both"]),
+        natural=st.sampled_from(["key", "cursor", "newest"]),
+        plain_dates=st.sampled_from([False, False, False, True]),
+        undated=st.integers(0, 2),
+    )
+    def start(self, **drawn: Any) -> None:
+        random = Random(drawn["seed"])
+        self.random = random
+        self.source = ModelSource(random)
+        self.destination = self.make_destination()
+        self.page_size: int = drawn["page_size"]
+        self.runs = 0
+        self.seen_watermark: tuple[str, datetime] | None = None
+        self.pending: list[Callable[[], None]] = []
+        self.upstream = Integration("done", self.source.now, {})
+        for _ in range(drawn["size"]):
+            self.source.insert(self.source.now - timedelta(days=60) * random.random() ** 3)
+        self.source.import_many(random.choice([0, 0, 3, 12]))
+        for _ in range(drawn["undated"]):
+            self.source.write(f"U{random.randrange(10**6)}", None)
+        self.source.habits = Habits(
+            most_per_page=3 if drawn["cut_pages"] else 1000,
+            precision=drawn["precision"],
+            sort_precision=drawn["sort_precision"],
+            unstable=drawn["unstable"],
+            filters=drawn["ignored"] not in ("filters", "both"),
+            sorts=drawn["ignored"] not in ("sorts", "both"),
+            plain_dates=drawn["plain_dates"],
+            natural=drawn["natural"],
+        )
+        if drawn["plain_dates"]:
+            self.source.habits.precision = DAY
+
+    # What happens at the source
+
+    @rule(count=st.integers(1, 6))
+    def change(self, count: int) -> None:
+        for _ in range(count):
+            self.mutate()
+
+    @rule(count=st.integers(2, 15))
+    def import_many(self, count: int) -> None:
+        self.source.import_many(count)
+
+    @rule(minutes=st.sampled_from([1, 30, 90, 1500, 44_000]))
+    def pass_time(self, minutes: int) -> None:
+        self.source.now += timedelta(minutes=minutes)
+
+    def mutate(self) -> None:
+        """One change; shown at once, or when Makini pulls it."""
+        self.source.mutate()
+
+    # Runs
+
+    @rule(history=durations, everything=st.booleans(), trouble=seeds)
+    def initial(self, history: timedelta, everything: bool, trouble: int) -> None:
+        self.run(lambda sync: sync.initial(history=None if everything else history), trouble)
+
+    @rule(trouble=seeds)
+    def full_refresh(self, trouble: int) -> None:
+        self.run(lambda sync: sync.initial(history=timedelta(days=10), full_refresh=True), trouble)
+
+    @rule(hours_ago=st.integers(0, 30), trouble=seeds)
+    def scheduled(self, hours_ago: int, trouble: int) -> None:
+        end = self.source.now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
+        interval = RunInterval(end - timedelta(hours=1), end, end - timedelta(hours=1), scheduled=True)
+        self.run(lambda sync: sync.incremental(interval, lookback=LOOKBACK), trouble)
+
+    @rule(trouble=seeds)
+    def triggered(self, trouble: int) -> None:
+        self.run(self.up_to_now, trouble)
+
+    @rule(start=st.integers(1, 3000), width=st.integers(1, 3000), trouble=seeds)
+    def window(self, start: int, width: int, trouble: int) -> None:
+        begin = self.source.now - timedelta(minutes=start)
+        end = begin + timedelta(minutes=width)
+        self.run(
+            lambda sync: sync.incremental(
+                RunInterval(), lookback=LOOKBACK, window_start=begin, window_end=end
+            ),
+            trouble,
+        )
+
+    @rule()
+    def remove_garbage(self) -> None:
+        self.vacuum()
+
+    def up_to_now(self, sync: StreamSync) -> dict[str, Any]:
+        return sync.incremental(RunInterval(scheduled=False), lookback=LOOKBACK)
+
+    def run(self, act: Callable[[StreamSync], Any], trouble: int) -> None:
+        """A run in which much can go wrong."""
+        random = Random(trouble)
+        rate = random.choice([0, 0, 0.3, 1])
+        fail_at = random.choice([0, 0, 0, random.randint(1, 12)])
+        other_at = random.choice([0, 0, 0, random.randint(1, 8)])
+        destination = self.destination
+        if random.random() < 0.3:
+            destination = self.killing(random.randint(1, 12), after=random.random() < 0.5)
+
+        def before_request(number: int) -> None:
+            # A source that grows faster than it is read has no end.
+            while number <= 60 and random.random() < rate * 0.6:
+                self.mutate()
+            if number == other_at:
+                self.attempt(random.choice([self.up_to_now, lambda s: s.initial(history=DAY)]), self.client())
+            if number == fail_at:
+                raise random.choice([MakiniServerError, MakiniConnectionError, MakiniProtocolError])("fault")
+
+        self.attempt(act, self.client(before_request), destination)
+
+    def attempt(
+        self, act: Callable[[StreamSync], Any], client: ModelClient, destination: Any = None
+    ) -> Exception | None:
+        self.runs += 1
+        sync = StreamSync(
+            client,
+            destination or self.destination,
+            STREAM,
+            run_id=f"run {self.runs}",
+            max_window=self.random.choice([timedelta(hours=3), timedelta(days=5), timedelta(days=365)]),
+        )
+        try:
+            act(sync)
+        except Killed:
+            return None
+        except (MakiniServerError, MakiniConnectionError, MakiniProtocolError) as error:
+            return error
+        except (NoInitialSyncError, UnstableReadError) as error:
+            return error
+        return None
+
+    def client(self, before_request: Callable[[int], None] = lambda number: None) -> ModelClient:
+        return ModelClient(
+            self.source,
+            page_size=self.page_size,
+            before_request=before_request,
+            integration=lambda: self.upstream if self.lag else Integration(None, None, {}),
+        )
+
+    # What must hold
+
+    def state(self) -> StreamState:
+        return StreamState(self.destination.commits(STREAM))
+
+    def missing(self, before: datetime) -> list[str]:
+        """Records that the source shows, dated from the anchor to ``before``, and the destination has not."""
+        state = self.state()
+        if state.anchor is None:
+            return []
+        landed = self.newest()
+        return [
+            key
+            for key, row in self.source.records.items()
+            if row["updatedAt"] is not None
+            and state.anchor <= datetime.fromisoformat(row["updatedAt"]) < before
+            and (key not in landed or landed[key]["version"] < row["version"])
+        ]
+
+    @precondition(lambda self: hasattr(self, "destination"))
+    @invariant()
+    def the_watermark_tells_the_truth(self) -> None:
+        state = self.state()
+        if state.watermark is None or state.current is None:
+            return
+        assert state.watermark <= self.source.now
+        assert self.missing(state.watermark) == []
+        if self.seen_watermark and self.seen_watermark[0] == state.current.id:
+            assert state.watermark >= self.seen_watermark[1], "the watermark went back"
+        self.seen_watermark = (state.current.id, state.watermark)
+
+    def settle(self) -> None:
+        """Let everything that is on its way arrive at Makini."""
+
+    def teardown(self) -> None:
+        if not hasattr(self, "destination"):
+            return
+        self.settle()
+        self.source.now += timedelta(seconds=2)
+        quiet = [self.up_to_now]
+        if self.state().current is None:
+            quiet.insert(0, lambda sync: sync.initial(history=None))
+        for act in quiet:
+            error = self.attempt(act, self.client())
+            assert error is None, f"a quiet run failed: {error}"
+        assert self.missing(self.source.now) == []
+        landed = self.newest()
+        assert set(landed) <= set(self.source.records) | self.source.deleted, "records that never were"
+        for key in set(landed) & set(self.source.records):
+            in_scope = self.source.records[key]["updatedAt"]
+            if in_scope is not None and datetime.fromisoformat(in_scope) >= (
+                self.state().anchor or datetime.max.replace(tzinfo=UTC)
+            ):
+                assert landed[key] == self.source.records[key]
+        if self.state().anchor == datetime(1970, 1, 1, tzinfo=UTC):
+            assert {k for k, r in self.source.records.items() if r["updatedAt"] is None} <= set(landed)
+
+
+class LaggingMachine(SyncMachine):
+    """The same, where Makini pulls from the connected system now and then, and says so."""
+
+    lag = True
+
+    def mutate(self) -> None:
+        # Dated now, shown when it is pulled.
+        self.source.tick()
+        at, change = self.source.now, self.random.choices(["update", "insert", "delete"], [5, 3, 1])[0]
+        self.pending.append(lambda: self._arrive(at, change))
+
+    def _arrive(self, at: datetime, change: str) -> None:
+        records = self.source.records
+        if change == "insert" or not records:
+            self.source.insert(at)
+            return
+        key = self.random.choice(list(records))
+        if change == "delete":
+            self.source.hard_delete()
+        elif records[key]["updatedAt"] is not None and datetime.fromisoformat(records[key]["updatedAt"]) < at:
+            self.source.write(key, at)
+
+    @rule(ends=st.sampled_from(["done", "fulldone", "error", "inprogress"]), minutes=st.integers(1, 40))
+    def pull(self, ends: str, minutes: int) -> None:
+        """Makini's own sync: it pulls, goes on for a while, and ends; what changes meanwhile comes next time."""
+        arriving, self.pending = self.pending, []
+        for arrive in arriving:
+            arrive()
+        self.upstream = Integration("inprogress", self.source.now, {})
+        self.source.now += timedelta(minutes=minutes)
+        self.upstream = Integration(ends, self.source.now, {})
+
+    def settle(self) -> None:
+        self.pull("done", 1)
+
+
+def newest_of(rows: list[bytes]) -> dict[str, dict[str, Any]]:
+    """Records by key."""
+    return {row["key"]: row for row in map(json.loads, rows)}
