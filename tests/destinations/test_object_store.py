@@ -1,0 +1,188 @@
+"""The same promises on an object store, over S3's own API."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import s3fs
+from airflow.sdk.io import attach
+from moto.server import ThreadedMotoServer
+
+from makini_provider.api.errors import (
+    CorruptCommitError,
+    MakiniConfigurationError,
+    MakiniDestinationError,
+)
+from makini_provider.destinations.files import destination as module
+from makini_provider.destinations.files.destination import FilesDestination, streams_of
+from makini_provider.destinations.files.layout import stream_folder
+from makini_provider.destinations.files.reader import committed_files, newest_records
+from makini_provider.destinations.files.vacuum import vacuum
+
+from .building import DAY, HISTORY, NOW, facts, id_at, kill, land, record, stream
+
+WORK_ORDERS = stream()
+FOLDER = stream_folder(WORK_ORDERS)
+
+
+class Bucket:
+    """A bucket on an S3 server, and a client that shares nothing with the code under test."""
+
+    def __init__(self, url: str) -> None:
+        self.client = client(url)
+        self.client.call_s3("create_bucket", Bucket="bucket")
+
+    def keys(self) -> list[str]:
+        listed = self.client.call_s3("list_objects_v2", Bucket="bucket")
+        return [found["Key"] for found in listed.get("Contents", [])]
+
+    def uploads(self) -> list[Any]:
+        uploads: list[Any] = self.client.call_s3("list_multipart_uploads", Bucket="bucket").get("Uploads", [])
+        return uploads
+
+    def empty(self) -> None:
+        for key in self.keys():
+            self.client.call_s3("delete_object", Bucket="bucket", Key=key)
+
+
+def client(url: str, **more: Any) -> s3fs.S3FileSystem:
+    return s3fs.S3FileSystem(
+        key="key",
+        secret="secret",
+        endpoint_url=url,
+        client_kwargs={"region_name": "us-east-1"},
+        config_kwargs={"retries": {"max_attempts": 1}},
+        skip_instance_cache=True,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_bucket(server: str) -> Bucket:
+    # What the amazon provider does for a connection's name in the URI.
+    attach("s3", "lake", fs=client(server, default_block_size=5 * 2**20))
+    return Bucket(server)
+
+
+@pytest.fixture
+def bucket(shared_bucket: Bucket) -> Iterator[Bucket]:
+    yield shared_bucket
+    shared_bucket.empty()
+
+
+@pytest.fixture
+def destination(bucket: Bucket) -> FilesDestination:
+    return FilesDestination("s3://lake@bucket/makini")
+
+
+def keys(destination: FilesDestination) -> list[str]:
+    return sorted(json.loads(raw)["key"] for raw in newest_records(destination.store, FOLDER))
+
+
+def test_records_land_and_come_back(destination: FilesDestination, bucket: Bucket) -> None:
+    assert destination.commits(WORK_ORDERS) == []
+    commit = land(destination, WORK_ORDERS, [(NOW, [record("1"), record("2")])], facts())
+    assert destination.commits(WORK_ORDERS) == [commit]
+    assert keys(destination) == ["1", "2"]
+    assert list(streams_of(destination.store)) == [FOLDER]
+    assert bucket.keys() == [
+        f"makini/{FOLDER}/_commits/20260503T000000.000000Z--20260801T000000.000000Z--{commit.id}.json",
+        f"makini/{FOLDER}/data/{commit.id}/part-00000.jsonl.gz",
+    ]
+
+
+def test_files_are_named_without_airflows_connection(destination: FilesDestination) -> None:
+    commit = land(destination, WORK_ORDERS, [(NOW, [record("1")])], facts())
+    (name,) = committed_files(destination.store, FOLDER)
+    assert destination.store.uri(name) == f"s3://bucket/makini/{FOLDER}/{commit.files[0].path}"
+
+
+def test_what_another_process_wrote_is_seen_at_once(destination: FilesDestination, server: str) -> None:
+    """Listings go past every cache: one that is remembered would hide a commit."""
+    assert destination.commits(WORK_ORDERS) == []
+    attach("s3", "other", fs=client(server))
+    other = FilesDestination("s3://other@bucket/makini")
+    for number in range(3):
+        land(other, WORK_ORDERS, [(NOW, [record(str(number))])], facts())
+        assert len(destination.commits(WORK_ORDERS)) == number + 1
+
+
+def test_large_files_go_up_in_parts(
+    destination: FilesDestination, monkeypatch: pytest.MonkeyPatch, bucket: Bucket
+) -> None:
+    monkeypatch.setattr(module, "PART_BYTES", 12 * 2**20)
+    destination._compression = "none"
+    reads = [(NOW + timedelta(seconds=n), [record(str(n), pad="x" * 2**20)]) for n in range(15)]
+    commit = land(destination, WORK_ORDERS, reads, facts())
+    assert [file.records for file in commit.files] == [12, 3]
+    assert len(keys(destination)) == 15
+    assert bucket.uploads() == []
+
+
+@pytest.mark.parametrize("megabytes", [0, 11], ids=["before its upload began", "in the middle of its upload"])
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_a_discarded_attempt_publishes_nothing(bucket: Bucket, compression: str, megabytes: int) -> None:
+    destination = FilesDestination("s3://lake@bucket/makini", compression=compression)
+    attempt = destination.begin(WORK_ORDERS)
+    attempt.write([record("1", pad="x" * megabytes * 2**20)], NOW)
+    if megabytes and compression == "none":
+        assert bucket.uploads()
+    attempt.discard()
+    del attempt
+    gc.collect()
+    assert bucket.keys() == []
+    assert bucket.uploads() == []
+
+
+def test_vacuum_removes_old_attempts_only(destination: FilesDestination, bucket: Bucket) -> None:
+    kept = land(destination, WORK_ORDERS, [(NOW, [record("1")])], facts())
+    killed = destination.begin(WORK_ORDERS)
+    killed.id = id_at(HISTORY.start)
+    killed.write([record("2")], NOW)
+    kill(killed)
+    assert len(bucket.keys()) == 3
+    removed = vacuum(destination.store, grace=DAY)
+    assert removed.attempts == [f"{FOLDER}/data/{killed.id}"]
+    assert destination.commits(WORK_ORDERS) == [kept]
+    assert len(bucket.keys()) == 2
+    assert vacuum(destination.store, grace=DAY).attempts == []
+
+
+def test_a_commit_that_does_not_parse_is_named(destination: FilesDestination, bucket: Bucket) -> None:
+    land(destination, WORK_ORDERS, [], facts())
+    (key,) = bucket.keys()
+    bucket.client.call_s3("put_object", Bucket="bucket", Key=key, Body=b"{")
+    with pytest.raises(CorruptCommitError, match=f"s3://lake@bucket/makini/{FOLDER}/_commits/"):
+        destination.commits(WORK_ORDERS)
+
+
+def test_a_bucket_that_does_not_exist(bucket: Bucket) -> None:
+    destination = FilesDestination("s3://lake@no-such-bucket/makini")
+    with pytest.raises(
+        MakiniConfigurationError, match=r"can't write s3://lake@no-such-bucket/.*does not exist"
+    ):
+        land(destination, WORK_ORDERS, [(NOW, [record("1")])], facts())
+
+
+def test_a_store_that_does_not_answer() -> None:
+    attach("s3", "gone", fs=client("http://127.0.0.1:9"))
+    destination = FilesDestination("s3://gone@bucket/makini")
+    with pytest.raises(MakiniDestinationError, match="can't list s3://gone@bucket/") as caught:
+        destination.commits(WORK_ORDERS)
+    assert caught.value.retryable
