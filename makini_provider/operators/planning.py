@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from airflow.sdk import Param
+from airflow.sdk import CronDataIntervalTimetable, Param
+from airflow.sdk.exceptions import AirflowException
 
 from makini_provider.api.errors import MakiniConfigurationError
 from makini_provider.api.resources import catalogue, get_resource
+from makini_provider.destinations.uri import check_destination
 
 MOST_ITEMS: Final = 1000
 """Airflow maps over no more than this ([core] max_map_length)."""
@@ -55,8 +58,8 @@ class DagSettings:
 
         :raises MakiniConfigurationError: names the variable, its value and the way out
         """
-        home = environment.get("AIRFLOW_HOME") or str(Path.home() / "airflow")
-        return cls(
+        home = Path(environment.get("AIRFLOW_HOME") or "~/airflow").expanduser().absolute()
+        settings = cls(
             conn_ids=_names(environment.get("MAKINI_CONN_IDS")) or ["makini_default"],
             resources=_names(environment.get("MAKINI_RESOURCES")) or DEFAULT_RESOURCES,
             destination=environment.get("MAKINI_DESTINATION") or f"file://{home}/makini-data",
@@ -65,6 +68,13 @@ class DagSettings:
             schedule=environment.get("MAKINI_SCHEDULE") or "0 * * * *",
             pool=environment.get("MAKINI_POOL") or None,
         )
+        # A mapped operator checks its arguments when it runs: here they are checked as the DAG is parsed.
+        with _names_the_setting("MAKINI_RESOURCES"):
+            expand_resources(settings.resources)
+        with _names_the_setting("MAKINI_DESTINATION"):
+            check_destination(settings.destination)
+        _check_schedule(settings.schedule)
+        return settings
 
     @property
     def task_arguments(self) -> dict[str, Any]:
@@ -153,6 +163,24 @@ def expand_resources(names: Sequence[str]) -> list[str]:
         )
         expanded.update(dict.fromkeys(matches or [get_resource(name).name]))
     return list(expanded)
+
+
+@contextmanager
+def _names_the_setting(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MakiniConfigurationError as error:
+        raise MakiniConfigurationError(f"{name}: {error.message}", remedy=error.remedy) from error
+
+
+def _check_schedule(text: str) -> None:
+    try:
+        CronDataIntervalTimetable(text, timezone="UTC").validate()
+    except AirflowException as error:
+        raise MakiniConfigurationError(
+            f"MAKINI_SCHEDULE is {text!r}: {error}",
+            remedy="Write a cron expression such as '0 * * * *' for every full hour.",
+        ) from error
 
 
 def _names(text: str | None) -> list[str]:
