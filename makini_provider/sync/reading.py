@@ -8,9 +8,7 @@ does not, the list is walked by page numbers until it is known to be complete (:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -18,15 +16,19 @@ from makini_provider.api.dialects import ListQuery, Page
 from makini_provider.api.errors import AnswerTooLargeError, MakiniStatusError
 from makini_provider.api.records import Record, format_instant
 from makini_provider.api.resources import Resource
+from makini_provider.sync.habits import (
+    COARSER,
+    DAY,
+    SECOND,
+    NotHonouredError,
+    ServerHabits,
+    cut,
+    precision_that_explains,
+)
 from makini_provider.sync.walking import Batch, Walk
 from makini_provider.sync.windows import EARLIEST, Window
 
-log = logging.getLogger(__name__)
-
-MICROSECOND: Final = timedelta(microseconds=1)
-SECOND: Final = timedelta(seconds=1)
-DAY: Final = timedelta(days=1)
-_COARSER: Final = {MICROSECOND: SECOND, SECOND: DAY}
+_FAR_AHEAD: Final = timedelta(days=3650)
 
 
 class ListClient(Protocol):
@@ -37,36 +39,6 @@ class ListClient(Protocol):
     def list_page(self, resource: Resource, query: ListQuery) -> tuple[Page, datetime]:
         """Ask for one page; return it, and when it was asked for by the server's clock."""
         ...
-
-
-@dataclass(slots=True)
-class ServerHabits:
-    """What reading has found out about a list; shared by all that read it at the same time.
-
-    :param filters: whether the filter by cursor is honoured
-    :param sorts: whether the sort by cursor is honoured
-    :param precision: to which the filter or the sort goes by the cursor
-    :param notes: what was found, in words for people
-    """
-
-    filters: bool = True
-    sorts: bool = True
-    precision: timedelta = MICROSECOND
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        """Keep a finding, and log it."""
-        if text not in self.notes:
-            self.notes.append(text)
-            log.warning(text)
-
-
-class _NotHonouredError(Exception):
-    """The server did not filter, or did not sort."""
-
-    def __init__(self, reason: str, *, filters: bool) -> None:
-        super().__init__(reason)
-        self.filters = filters
 
 
 class Reader:
@@ -96,7 +68,6 @@ class Reader:
         self._filters = dict(filters or {})
         self._undated = undated
         self._page_size = client.page_size
-        self._probed = False
         self._now_read = EARLIEST
         self.habits = habits or ServerHabits()
 
@@ -114,7 +85,7 @@ class Reader:
                 for batch in self._seek(rest) if seeking else self._walk(rest):
                     position = max(position, batch.complete_before or position)
                     yield batch
-            except _NotHonouredError as found:
+            except NotHonouredError as found:
                 self.habits.filters &= found.filters
                 self.habits.sorts = False
                 self.habits.note(
@@ -128,7 +99,7 @@ class Reader:
         """
         try:
             found = self.habits.filters and self._has_undated()
-        except _NotHonouredError as refused:
+        except NotHonouredError as refused:
             self.habits.filters = False
             self.habits.note(
                 f"{self._resource.name}: {refused}; the list is read page by page until it is stable."
@@ -151,7 +122,7 @@ class Reader:
         """How many records have a cursor from an instant on; ``None`` where that can't be told."""
         try:
             return self._count({"gteq": instant})
-        except _NotHonouredError:
+        except NotHonouredError:
             return None
 
     def twin(self) -> Reader:
@@ -163,47 +134,51 @@ class Reader:
     # Seeking by value
 
     def _seek(self, window: Window) -> Iterator[Batch]:
-        position = window.start
+        position = safe = window.start  # everything before ``safe`` is delivered for certain
         before: _Hop | None = None
         while True:
+            precision = self.habits.precision
             hop = self._hop(position)
             last = hop.last
             if hop.page.has_more and last is None:
-                raise _NotHonouredError(
+                raise NotHonouredError(
                     f"the server let undated records pass the filter on {self._cursor}", filters=False
                 )
             missed = self._unseen_between(before, hop) if before else []
-            if hop.page.has_more and last is not None and self._floor(last) == hop.start:
-                # One instant (or second, or day) fills the whole page.
-                if missed:
-                    yield Batch([r for r in missed if self._wanted(r, window)], hop.read_at)
-                position = yield from self._block(hop, window)
-                before = None
-                if position >= window.end:
-                    yield Batch([], hop.read_at, window.end, 0)
-                    return
-                continue
-            records = [*missed, *hop.page.records]
-            finished = not hop.page.has_more or last is None
-            if (
-                last is not None
-                and not finished
-                and _cut(last, max(self.habits.precision, SECOND)) >= window.end
-            ):
-                # A whole second beyond the end, in case the server sorts only to the second.
-                records += self._check_complete(hop, window.end)
+            block = finished = False
+            if not hop.page.has_more or last is None:
                 finished = True
+            elif self._floor(last) == hop.start:
+                block = True
+            elif cut(last, max(self.habits.precision, SECOND)) >= window.end:
+                # A whole second beyond the end, in case the server sorts only to the second.
+                missed += self._check_complete(hop, window.end)
+                finished = True
+            if self.habits.precision != precision:
+                # What came since was judged by a finer measure than the server goes by.
+                position, before = safe, None
+                continue
+            records = missed if block else [*missed, *hop.page.records]
             known = before.versions if before else frozenset()
+            safe = max(hop.start, window.start)
             yield Batch(
                 [r for r in records if self._wanted(r, window) and (r.identity, r.cursor) not in known],
                 hop.read_at,
-                window.end if finished else max(hop.start, window.start),
+                window.end if finished else safe,
                 0 if finished else hop.remaining,
             )
             if finished or last is None:
                 return
-            self._probe_sort(hop.start, last)
-            position, before = last, hop
+            self._probe(hop, last)
+            if block:
+                # One instant (or second, or day) fills the whole page.
+                position = safe = yield from self._block(hop, window)
+                before = None
+                if position >= window.end:
+                    yield Batch([], hop.read_at, window.end, 0)
+                    return
+            else:
+                position, before = last, hop
 
     def _hop(self, position: datetime) -> _Hop:
         """The first page from a position, judged."""
@@ -227,11 +202,11 @@ class Reader:
             if record.cursor is None:
                 continue
             if record.cursor < latest:
-                coarser = _precision_that_explains(record.cursor, latest)
+                coarser = precision_that_explains(record.cursor, latest)
                 if coarser is None:
                     filtered = record.cursor >= hop.start
                     what = "sort by" if filtered else "filter on"
-                    raise _NotHonouredError(f"the server ignored the {what} {self._cursor}", filters=filtered)
+                    raise NotHonouredError(f"the server ignored the {what} {self._cursor}", filters=filtered)
                 if coarser > self.habits.precision:
                     unit = "day" if coarser == DAY else "second"
                     self.habits.note(
@@ -261,40 +236,64 @@ class Reader:
             if counted is None or counted <= latest.shown_before(end):
                 return [] if latest is hop else latest.page.records
             latest = self._hop(hop.start)
-        raise _NotHonouredError(f"the server does not sort by {self._cursor}", filters=True)
+        raise NotHonouredError(f"the server does not sort by {self._cursor}", filters=True)
 
-    def _probe_sort(self, start: datetime, last: datetime) -> None:
-        """Ask for the other end of the list: a server that ignores the sort gives the same end again."""
-        if self._probed:
+    def _probe(self, hop: _Hop, last: datetime) -> None:
+        """Find out whether the server filters and sorts at all, before anything is built on it.
+
+        What comes from behind everything is nothing, and the other end of a sorted list is another one.
+        """
+        if self.habits.probed:
             return
-        page, _ = self._first_page({"gteq": start}, ascending=False, page_size=1)
-        newest = max((r.cursor for r in page.records if r.cursor is not None), default=None)
-        if newest is not None and newest < last:
-            raise _NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
-        self._probed = True
+        bound = self._floor(hop.read_at + _FAR_AHEAD)
+        page, _ = self._first_page({"gteq": bound}, ascending=True, page_size=1)
+        if any(record.cursor is None or record.cursor < bound for record in page.records):
+            raise NotHonouredError(f"the server ignored the filter on {self._cursor}", filters=False)
+        page, _ = self._first_page({"gteq": hop.start}, ascending=False, page_size=1)
+        newest = max((r.cursor for r in page.records if r.cursor is not None), default=last)
+        if newest < last:
+            raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
+        self.habits.probed = True
 
     def _block(self, hop: _Hop, window: Window) -> Generator[Batch, None, datetime]:
         """Walk the records of one instant, second or day, and return where they end."""
         while True:
             precision = self.habits.precision
             start = self._floor(hop.start)
-            bounds = {"gteq": start, "lt": start + precision}
-            page, _ = self._first_page(bounds, ascending=True, page_size=1)
-            if any(r.cursor is not None and r.cursor >= start + precision for r in page.records):
-                raise _NotHonouredError(f"the server ignored the upper bound of {self._cursor}", filters=True)
-            shown = hop.shown_before(start + precision)
+            end = start + precision
+            page, _ = self._bounded_page(start, end, 1, 1)
             if self.habits.precision != precision:
                 continue
             # A bound that the server cuts to the second or the day makes the block empty.
-            if page.total is None or page.total * 2 >= shown:
+            if page.total is None or page.total * 2 >= hop.shown_before(end):
                 break
-            coarser = _COARSER.get(precision)
+            coarser = COARSER.get(precision)
             if coarser is None:
-                raise _NotHonouredError(f"the server does not count by {self._cursor}", filters=True)
+                raise NotHonouredError(f"the server does not count by {self._cursor}", filters=True)
             self.habits.precision = coarser
-        walk = self._walked(bounds, (self._cursor, True), lambda record: self._wanted(record, window))
+        walk = Walk(
+            lambda number, size: self._bounded_page(start, end, number, size),
+            page_size=self._page_size,
+            wanted=lambda record: self._wanted(record, window),
+            what=self._resource.name,
+        )
         yield from walk.batches()
-        return start + precision
+        return end
+
+    def _bounded_page(
+        self, start: datetime, end: datetime, number: int, page_size: int
+    ) -> tuple[Page, datetime]:
+        """A page of the records of one instant, second or day, and of nothing else."""
+        page, read_at = self._page({"gteq": start, "lt": end}, (self._cursor, True), number, page_size)
+        start = self._floor(start)
+        for record in page.records:
+            if record.cursor is not None and not start <= record.cursor < end:
+                below = record.cursor < start
+                raise NotHonouredError(
+                    f"the server ignored {'the filter on' if below else 'an upper bound of'} {self._cursor}",
+                    filters=not below,
+                )
+        return page, read_at
 
     # Walking, where seeking can't be trusted
 
@@ -365,11 +364,11 @@ class Reader:
             except MakiniStatusError as error:
                 if error.status not in (400, 422):
                     raise
-                coarser = _COARSER.get(self.habits.precision)
+                coarser = COARSER.get(self.habits.precision)
                 if bounds and coarser is not None:
                     self.habits.precision = coarser
                 elif bounds:
-                    raise _NotHonouredError(
+                    raise NotHonouredError(
                         f"the server refused the filter on {self._cursor}", filters=False
                     ) from error
                 elif sort is not None:
@@ -382,7 +381,7 @@ class Reader:
 
     def _floor(self, instant: datetime) -> datetime:
         """Cut an instant to the precision that the server goes by."""
-        return _cut(instant, self.habits.precision)
+        return cut(instant, self.habits.precision)
 
     def _written(self, instant: datetime) -> str:
         instant = self._floor(instant)
@@ -417,16 +416,5 @@ class _Hop:
         return sum(1 for r in self.page.records if r.cursor is not None and r.cursor < end)
 
 
-def _cut(instant: datetime, precision: timedelta) -> datetime:
-    return EARLIEST + (instant - EARLIEST) // precision * precision
-
-
 def _is_undated(record: Record) -> bool:
     return record.cursor is None or record.cursor < EARLIEST
-
-
-def _precision_that_explains(earlier: datetime, later: datetime) -> timedelta | None:
-    """The precision at which two instants in the wrong order are the same, if there is one."""
-    if earlier.replace(microsecond=0) == later.replace(microsecond=0):
-        return SECOND
-    return DAY if earlier.date() == later.date() else None

@@ -1,8 +1,8 @@
 """The behaviour that every destination has to show, as a state machine that tries hard to break it.
 
 A source changes between any two requests; any request may fail, the writer may die at any write, runs come in
-any order and inside each other. At any moment the watermark must tell the truth, and after a last quiet run the
-destination must equal the source.
+any order and inside each other. At any moment the watermark must tell the truth, and after a last quiet run
+the destination must equal the source.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.runs = 0
         self.seen_watermark: tuple[str, datetime] | None = None
         self.pending: list[Callable[[], None]] = []
-        self.upstream = Integration("done", self.source.now, {})
+        self.upstream = self.completed = Integration("done", self.source.now, {})
         for _ in range(drawn["size"]):
             self.source.insert(self.source.now - timedelta(days=60) * random.random() ** 3)
         self.source.import_many(random.choice([0, 0, 3, 12]))
@@ -207,8 +207,12 @@ class SyncMachine(RuleBasedStateMachine):
             self.source,
             page_size=self.page_size,
             before_request=before_request,
-            integration=lambda: self.upstream if self.lag else Integration(None, None, {}),
+            integration=self.integration,
         )
+
+    def integration(self) -> Integration:
+        """What Makini says of its own sync."""
+        return Integration(None, None, {})
 
     # What must hold
 
@@ -217,15 +221,12 @@ class SyncMachine(RuleBasedStateMachine):
 
     def missing(self, before: datetime) -> list[str]:
         """Records that the source shows, dated from the anchor to ``before``, and the destination has not."""
-        state = self.state()
-        if state.anchor is None:
-            return []
-        landed = self.newest()
+        landed, anchor = self.newest(), self.state().anchor
         return [
             key
             for key, row in self.source.records.items()
-            if row["updatedAt"] is not None
-            and state.anchor <= datetime.fromisoformat(row["updatedAt"]) < before
+            if dated_from(anchor, row)
+            and datetime.fromisoformat(row["updatedAt"]) < before
             and (key not in landed or landed[key]["version"] < row["version"])
         ]
 
@@ -236,7 +237,7 @@ class SyncMachine(RuleBasedStateMachine):
         if state.watermark is None or state.current is None:
             return
         assert state.watermark <= self.source.now
-        assert self.missing(state.watermark) == []
+        assert self.missing(state.watermark - (LOOKBACK if self.lag else timedelta(0))) == []
         if self.seen_watermark and self.seen_watermark[0] == state.current.id:
             assert state.watermark >= self.seen_watermark[1], "the watermark went back"
         self.seen_watermark = (state.current.id, state.watermark)
@@ -258,13 +259,11 @@ class SyncMachine(RuleBasedStateMachine):
         assert self.missing(self.source.now) == []
         landed = self.newest()
         assert set(landed) <= set(self.source.records) | self.source.deleted, "records that never were"
+        anchor = self.state().anchor
         for key in set(landed) & set(self.source.records):
-            in_scope = self.source.records[key]["updatedAt"]
-            if in_scope is not None and datetime.fromisoformat(in_scope) >= (
-                self.state().anchor or datetime.max.replace(tzinfo=UTC)
-            ):
+            if dated_from(anchor, self.source.records[key]):
                 assert landed[key] == self.source.records[key]
-        if self.state().anchor == datetime(1970, 1, 1, tzinfo=UTC):
+        if anchor == datetime(1970, 1, 1, tzinfo=UTC):
             assert {k for k, r in self.source.records.items() if r["updatedAt"] is None} <= set(landed)
 
 
@@ -292,16 +291,29 @@ class LaggingMachine(SyncMachine):
 
     @rule(ends=st.sampled_from(["done", "fulldone", "error", "inprogress"]), minutes=st.integers(1, 40))
     def pull(self, ends: str, minutes: int) -> None:
-        """Makini's own sync: it pulls, goes on for a while, and ends; what changes meanwhile comes next time."""
+        """Makini's own sync pulls, goes on for a while, and ends; what changes meanwhile comes next time."""
         arriving, self.pending = self.pending, []
         for arrive in arriving:
             arrive()
         self.upstream = Integration("inprogress", self.source.now, {})
         self.source.now += timedelta(minutes=minutes)
         self.upstream = Integration(ends, self.source.now, {})
+        if ends in ("done", "fulldone"):
+            self.completed = self.upstream
+
+    def integration(self) -> Integration:
+        # Before a run has seen a completed sync, nothing but the lookback protects; that is no promise.
+        return self.completed if self.state().upstream_completed_at is None else self.upstream
 
     def settle(self) -> None:
         self.pull("done", 1)
+
+
+def dated_from(anchor: datetime | None, row: Mapping[str, Any]) -> bool:
+    """Whether a record is one that the destination promises to have."""
+    if anchor is None or row["updatedAt"] is None:
+        return False
+    return datetime.fromisoformat(row["updatedAt"]) >= anchor
 
 
 def newest_of(rows: list[bytes]) -> dict[str, dict[str, Any]]:
