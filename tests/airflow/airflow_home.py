@@ -30,8 +30,6 @@ def clean_environment(home: Path) -> dict[str, str]:
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # What is said at the most talkative level must not have a secret either.
-        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "makini_provider=DEBUG urllib3=DEBUG",
         "NO_PROXY": "127.0.0.1,localhost,::1",
     }
 

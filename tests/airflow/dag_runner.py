@@ -6,6 +6,7 @@ A program of its own, so that Airflow's configuration, database and logs stay ou
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -18,12 +19,23 @@ def main() -> None:
     # What is printed goes to stderr, which is the log; answers go where stdout was.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    talk_much()
     for line in sys.stdin:
         try:
             answer = answer_to(json.loads(line))
         except Exception:
             answer = {"error": traceback.format_exc()}
         print(json.dumps(answer), file=answers)
+
+
+def talk_much() -> None:
+    """Log all that is said about requests, past what Airflow masks."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    for name in ("makini_provider", "requests", "urllib3"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(handler)
 
 
 def answer_to(request: dict[str, Any]) -> dict[str, Any]:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import airflow.sdk
 import pytest
 from airflow_home import AirflowHome, DagRunner
 from landing import Landing, since, truth, window
 
 from makini_provider.api.errors import MakiniRateLimitError, MakiniServerError
 from makini_provider.operators.retrying import retry_delay
-from makini_provider.operators.sync import MakiniInitialSyncOperator
 from makini_provider.sandbox import Behaviour, Sandbox
 
 pytestmark = pytest.mark.airflow
 
 RESOURCE = "eam/work-orders"
-
-has_retry_policy = pytest.mark.skipif(
-    not hasattr(airflow.sdk, "RetryPolicy"), reason="Airflow has retry policies from 3.3 on"
-)
 
 
 @pytest.fixture(scope="module")
@@ -95,21 +88,6 @@ def test_a_server_error_that_stays_fails_the_task_after_all_tries(
     assert [(task.state, task.try_number) for task in run.tasks] == [("failed", 3)]
 
 
-@has_retry_policy
-def test_a_rate_limit_is_retried_when_the_server_says(
-    runner: DagRunner, environment: dict[str, str], sandbox: Sandbox
-) -> None:
-    sandbox.behave(Behaviour(fault_sequence=("429",), retry_after="4"))
-    began = time.monotonic()
-    run = runner.run("patient_sync", environment)
-    assert run.state == "success"
-    assert [task.try_number for task in run.tasks] == [2]
-    assert 4 <= time.monotonic() - began < 60
-    assert "(HTTP 429, code RATE_LIMIT_EXCEEDED, request ID req-" in run.output
-    assert "retry after 4 s" in run.output
-    assert "requests_per_minute" in run.output
-
-
 def test_a_connection_that_is_refused_is_retried(runner: DagRunner, environment: dict[str, str]) -> None:
     fields = {"conn_type": "makini", "host": "http://127.0.0.1:9", "password": "tok-failures-4711"}
     run = runner.run("prompt_sync", environment | {"AIRFLOW_CONN_MAKINI_DEFAULT": json.dumps(fields)})
@@ -161,7 +139,7 @@ def test_a_commit_that_does_not_parse_fails_the_task_and_is_left_alone(
     assert commit.stat().st_size == 100
 
 
-# The policy itself
+# The wait that a server asks for
 
 
 def test_a_wait_that_the_server_asked_for_is_found_in_the_causes() -> None:
@@ -174,29 +152,6 @@ def test_a_wait_that_the_server_asked_for_is_found_in_the_causes() -> None:
 
 def test_a_wait_is_an_hour_at_most() -> None:
     assert retry_delay(MakiniRateLimitError("slow down", retry_after=10**6)) == timedelta(hours=1)
-
-
-@has_retry_policy
-def test_the_policy_waits_as_long_as_the_server_says_and_else_decides_nothing() -> None:
-    from airflow.sdk import RetryAction
-
-    from makini_provider.operators.retry_policy import MakiniRetryPolicy
-
-    policy = MakiniRetryPolicy()
-    decision = policy.evaluate(MakiniRateLimitError("slow down", retry_after=90), 1, 3)
-    assert (decision.action, decision.retry_delay) == (RetryAction.RETRY, timedelta(seconds=90))
-    assert "90 s" in str(decision.reason)
-    for error in (MakiniServerError("broken"), ValueError("broken")):
-        assert policy.evaluate(error, 1, 3).action == RetryAction.DEFAULT
-
-
-@has_retry_policy
-def test_operators_have_the_policy_unless_another_is_given() -> None:
-    from makini_provider.operators.retry_policy import MakiniRetryPolicy
-
-    arguments = {"resource": RESOURCE, "destination": "file:///data"}
-    assert isinstance(MakiniInitialSyncOperator(task_id="a", **arguments).retry_policy, MakiniRetryPolicy)
-    assert MakiniInitialSyncOperator(task_id="b", retry_policy=None, **arguments).retry_policy is None
 
 
 def test_the_command_says_by_its_exit_code_that_the_run_failed(

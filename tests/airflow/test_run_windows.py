@@ -319,15 +319,6 @@ def test_the_form_narrows_connections_resources_and_window(
     assert window(run.receipts["eam/work-orders"]) == (start, end)
 
 
-def test_the_form_reads_a_whole_domain(runner: DagRunner, environment: dict[str, str]) -> None:
-    run = runner.run(
-        "makini_incremental_sync", environment, conf={"connections": ["plant_2"], "resources": ["wms/*"]}
-    )
-    assert run.state == "success"
-    assert len(run.syncs) > 30
-    assert {task.state for task in run.syncs} == {"skipped"}
-
-
 def test_the_form_asks_for_a_full_refresh(runner: DagRunner, environment: dict[str, str]) -> None:
     form = {"connections": ["plant_2"], "resources": ["eam/work-orders"], "full_refresh": True}
     run = runner.run("makini_incremental_sync", environment, conf=form)

@@ -55,7 +55,7 @@ def files_with(folder: Path, secret: str) -> list[Path]:
 @pytest.mark.parametrize("secret", [TOKEN, WRONG])
 def test_nothing_that_is_printed_has_the_token(runs: tuple[Landing, str], secret: str) -> None:
     _, printed = runs
-    assert "[debug    ] GET /api/eam/work-orders: 200" in printed
+    assert "DEBUG makini_provider.api.transport GET /api/eam/work-orders: 200" in printed
     assert secret not in printed
 
 
