@@ -398,6 +398,17 @@ def test_a_reader_lists_again_when_vacuum_was_faster(
     assert [len(names) for names in listings] == [2, 1]
 
 
+def test_a_commit_that_is_listed_and_never_there_is_an_error(
+    destination: FilesDestination, root: Path
+) -> None:
+    land(destination, WORK_ORDERS, [(NOW, [record("1")])], facts())
+    commit = the_commit(root)
+    commit.rename(root / "away")
+    commit.symlink_to(root / "nowhere")
+    with pytest.raises(MakiniDestinationError, match=r"is listed, and can't be found"):
+        destination.commits(WORK_ORDERS)
+
+
 # Data files that can't be trusted
 
 

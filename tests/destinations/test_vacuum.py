@@ -49,9 +49,15 @@ def initial(at: datetime, number: int = 0, *, end: datetime = NOW) -> Generation
     return Generation(id_at(at, number), HISTORY.start, end, f"run {at}")
 
 
-def land_at(destination: FilesDestination, at: datetime, generation: Generation, window: Window) -> Commit:
+def land_at(
+    destination: FilesDestination,
+    at: datetime,
+    generation: Generation,
+    window: Window,
+    what: Stream = WORK_ORDERS,
+) -> Commit:
     about = facts(window, generation=generation, read_at=at)
-    return land(destination, WORK_ORDERS, [(at, [record(str(at), str(at))])], about, commit_id=id_at(at))
+    return land(destination, what, [(at, [record(str(at), str(at))])], about, commit_id=id_at(at))
 
 
 def data_folders(root: Path, folder: str = FOLDER) -> set[str]:
@@ -82,6 +88,39 @@ def test_what_a_full_refresh_has_superseded_goes_after_the_grace_period(
 def test_the_grace_period_counts_from_when_it_was_superseded(destination: FilesDestination) -> None:
     full_refresh(destination, NOW, NOW + 10 * DAY)
     assert vacuum_at(destination, NOW + 10 * DAY + HOUR) == Vacuumed(), "a query may have begun an hour ago"
+
+
+def test_a_snapshot_that_was_superseded_just_now_stays(destination: FilesDestination) -> None:
+    commits = [
+        land(
+            destination,
+            STATUSES,
+            [(NOW, [record("OPEN")])],
+            facts(None, kind="snapshot", content=str(number)),
+            commit_id=id_at(NOW + number * DAY),
+        )
+        for number in range(3)
+    ]
+    removed = vacuum_at(destination, NOW + 2 * DAY + HOUR, grace=2 * HOUR)
+    assert len(removed.commits) == 1
+    assert destination.commits(STATUSES) == commits[1:], "the second was the newest two hours ago"
+
+
+def test_what_was_seen_in_between_stays(destination: FilesDestination) -> None:
+    """A full refresh with other filters was completed and superseded, both within the grace period."""
+    half = Window(HISTORY.start, HISTORY.start + 45 * DAY)
+    rest = Window(half.end, HISTORY.end)
+    narrowed = stream(siteKey="S-1")
+    between = initial(NOW + DAY)
+    land_at(destination, NOW, initial(NOW), HISTORY)
+    first = land_at(destination, NOW + DAY, between, half, narrowed)
+    land_at(destination, NOW + 10 * DAY, between, rest, narrowed)
+    last = NOW + 10 * DAY + HOUR
+    land_at(destination, last, initial(last), HISTORY)
+    assert vacuum_at(destination, last + HOUR) == Vacuumed()
+    assert first in destination.commits(WORK_ORDERS)
+    vacuum_at(destination, last + 2 * DAY)
+    assert first not in destination.commits(WORK_ORDERS)
 
 
 def test_nothing_to_remove(destination: FilesDestination) -> None:
@@ -130,9 +169,12 @@ def test_an_open_initial_sync_keeps_what_it_has(destination: FilesDestination) -
     """However long ago it was: the next try continues it."""
     land_at(destination, NOW, initial(NOW), HISTORY)
     unfinished = initial(NOW + DAY)
-    land_at(destination, NOW + DAY, unfinished, Window(HISTORY.start, HISTORY.start + DAY))
+    first_day = Window(HISTORY.start, HISTORY.start + DAY)
+    land_at(destination, NOW + DAY, unfinished, first_day, stream(siteKey="S-1"))
     assert vacuum_at(destination, NOW + 300 * DAY) == Vacuumed()
-    assert StreamState(destination.commits(WORK_ORDERS)).open == unfinished
+    state = StreamState(destination.commits(WORK_ORDERS))
+    assert state.open == unfinished
+    assert state.unread(unfinished) == [Window(first_day.end, HISTORY.end)]
 
 
 def test_data_that_snapshots_share_stays_with_the_newest(destination: FilesDestination, root: Path) -> None:

@@ -10,7 +10,7 @@ from typing import IO, Final
 
 import msgspec
 
-from makini_provider.api.errors import CorruptCommitError, MakiniError
+from makini_provider.api.errors import CorruptCommitError, MakiniDestinationError, MakiniError
 from makini_provider.api.records import Record
 from makini_provider.destinations.files.compression import compressor
 from makini_provider.destinations.files.layout import (
@@ -72,15 +72,20 @@ def read_commits(store: Store, folder: str) -> list[Commit]:
     :param store: the destination
     :param folder: of the stream, below it
     :raises CorruptCommitError: one does not parse
+    :raises MakiniDestinationError: one can't be read
     """
+    gone: set[str] = set()
     while True:
         names = store.names(f"{folder}/{COMMITS}", suffix=".json")
         contents = store.read_all(f"{folder}/{COMMITS}", names)
-        if all(content is not None for content in contents.values()):
-            return [
-                _parse(f"{store}/{folder}/{COMMITS}/{name}", content) for name, content in contents.items()
-            ]
+        found = {f"{store}/{folder}/{COMMITS}/{name}": content for name, content in contents.items()}
+        missing = {path for path, content in found.items() if content is None}
+        if not missing:
+            return [_parse(path, content) for path, content in found.items()]
         # Vacuum removed some between the listing and the reading; what took their place is listed now.
+        if still := missing & gone:
+            raise MakiniDestinationError(f"commit {min(still)} is listed, and can't be found.")
+        gone = missing
 
 
 def _parse(path: str, content: bytes | None) -> Commit:
