@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowException
 from makini_provider.api.errors import MakiniConfigurationError
 from makini_provider.api.resources import catalogue, get_resource
 from makini_provider.destinations.uri import check_destination
+from makini_provider.sync.windows import parse_time
 
 MOST_ITEMS: Final = 1000
 """Airflow maps over no more than this ([core] max_map_length)."""
@@ -128,10 +129,14 @@ def plan_items(settings: DagSettings, params: Mapping[str, Any]) -> list[dict[st
     :param settings: what is synced where the run's form says nothing
     :param params: of the run: ``connections``, ``resources``, ``window_start``, ``window_end``,
         ``full_refresh``
-    :raises MakiniConfigurationError: a resource is unknown, or there are more items than Airflow maps over
+    :raises MakiniConfigurationError: a resource is unknown, a time is none or has no time zone, or there are
+        more items than Airflow maps over
     """
     conn_ids = _chosen(params.get("connections")) or settings.conn_ids
     resources = expand_resources(_chosen(params.get("resources")) or settings.resources)
+    for name in ("window_start", "window_end"):
+        # Airflow checks a form's times only where an optional package is installed.
+        parse_time(name, params.get(name))
     run = {
         "window_start": params.get("window_start") or None,
         "window_end": params.get("window_end") or None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,6 +26,21 @@ if TYPE_CHECKING:
 BeforeInitial = Literal["fail", "skip", "initial"]
 
 _BEFORE_INITIAL = ("fail", "skip", "initial")
+
+
+class UnusableArgumentError(MakiniConfigurationError, AirflowFailException):
+    """An argument can't be used.
+
+    A mapped operator's arguments are known only when its task runs: there this fails the task at once.
+    """
+
+
+@contextmanager
+def _no_retry_mends_it() -> Iterator[None]:
+    try:
+        yield
+    except MakiniConfigurationError as error:
+        raise UnusableArgumentError(error.message, remedy=error.remedy) from error
 
 
 class _MakiniSyncOperator(BaseOperator):
@@ -65,15 +81,16 @@ class _MakiniSyncOperator(BaseOperator):
         self.destination = destination
         self.makini_conn_id = makini_conn_id
         self.makini_connection = makini_connection
-        self.history = parse_duration("history", history)
         self.window_start = window_start
         self.window_end = window_end
         self.full_refresh = full_refresh
         self.filters = filters
-        self.max_window = parse_duration("max_window", max_window)
         self.file_format = file_format
         self.compression = compression
-        self._check_what_is_known()
+        with _no_retry_mends_it():
+            self.history = parse_duration("history", history)
+            self.max_window = parse_duration("max_window", max_window)
+            self._check_what_is_known()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Sync the stream and return the receipt."""
@@ -193,11 +210,13 @@ class MakiniIncrementalSyncOperator(_MakiniSyncOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.lookback = parse_duration("lookback", lookback, zero=True) or timedelta(0)
-        if before_initial not in _BEFORE_INITIAL:
-            raise MakiniConfigurationError(
-                f"before_initial is {before_initial!r}.", remedy=f"Use one of {', '.join(_BEFORE_INITIAL)}."
-            )
+        with _no_retry_mends_it():
+            self.lookback = parse_duration("lookback", lookback, zero=True) or timedelta(0)
+            if before_initial not in _BEFORE_INITIAL:
+                raise MakiniConfigurationError(
+                    f"before_initial is {before_initial!r}.",
+                    remedy=f"Use one of {', '.join(_BEFORE_INITIAL)}.",
+                )
         self.before_initial = before_initial
 
     def _sync(self, sync: StreamSync, context: Context) -> dict[str, Any]:

@@ -241,6 +241,13 @@ def test_a_plan_with_an_unknown_resource_is_refused(name: str, near: str) -> Non
         plan_items(settings(MAKINI_RESOURCES=name), {})
 
 
+@pytest.mark.parametrize("name", ["window_start", "window_end"])
+@pytest.mark.parametrize("time", ["2026-07-01T00:00:00", "yesterday"])
+def test_a_plan_with_a_time_that_means_no_instant_is_refused(name: str, time: str) -> None:
+    with pytest.raises(MakiniConfigurationError, match=f"{name} is .*{time}"):
+        plan_items(settings(), {name: time})
+
+
 def test_a_whole_domain_is_all_of_its_lists_that_stand_alone() -> None:
     names = expand_resources(["wms/*", "eam/*"])
     assert {name.partition("/")[0] for name in names} == {"wms", "eam"}

@@ -114,6 +114,14 @@ def test_an_unusable_connection_fails_the_task_at_once_and_says_why(
     assert all(word in message for word in words)
 
 
+def test_a_mapped_argument_that_is_unusable_fails_the_task_at_once(
+    runner: DagRunner, environment: dict[str, str]
+) -> None:
+    run = runner.run("mapped_sync", environment)
+    assert [(task.state, task.try_number) for task in run.tasks] == [("failed", 1)]
+    assert "eam/workorders" in run.output
+
+
 def test_a_destination_that_cannot_be_written_fails_the_task_at_once(
     runner: DagRunner, environment: dict[str, str], tmp_path: Path
 ) -> None:

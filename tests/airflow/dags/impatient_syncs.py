@@ -30,3 +30,9 @@ for name, delay in (("patient", timedelta(minutes=10)), ("prompt", timedelta(sec
             retries=2,
             retry_delay=delay,
         )
+
+# An argument that is known only while it runs, and can't be used.
+with DAG("mapped_sync", schedule=None):
+    MakiniInitialSyncOperator.partial(
+        task_id="sync", destination="file:///nowhere", retries=2, retry_delay=timedelta(seconds=2)
+    ).expand(resource=["eam/workorders"])
