@@ -27,9 +27,9 @@ SETTINGS = DagSettings.from_environment()
     doc_md="""
 ### Makini: incremental sync
 
-Each resource of each connection is one mapped task. Its window goes from the *watermark* (everything before it
-is at the destination), less the lookback, to the end of the run's data interval. Triggered by hand it goes up
-to now.
+Each resource of each connection is one mapped task. Its window goes from the *watermark* (everything before
+it is at the destination), less the lookback, to the end of the run's data interval. Triggered by hand it goes
+up to now.
 
 - Missed, skipped and failed runs leave no gap: the next run heals it. No catch-up needed.
 - A stream without a completed initial sync is **skipped**, with the reason in its log: run
