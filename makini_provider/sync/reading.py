@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final, Protocol
 
 from makini_provider.api.dialects import ListQuery, Page
@@ -169,7 +170,12 @@ class Reader:
             )
             if finished or last is None:
                 return
-            self._probe(hop, last)
+            missed = self._prove(hop, last)
+            if missed:
+                yield Batch([r for r in missed if self._wanted(r, window)], hop.read_at)
+            if self.habits.precision != precision:
+                position, before = safe, None
+                continue
             if block:
                 # One instant (or second, or day) fills the whole page.
                 position = safe = yield from self._block(hop, window)
@@ -238,39 +244,53 @@ class Reader:
             latest = self._hop(hop.start)
         raise NotHonouredError(f"the server does not sort by {self._cursor}", filters=True)
 
-    def _probe(self, hop: _Hop, last: datetime) -> None:
-        """Find out whether the server filters and sorts at all, before anything is built on it.
+    def _prove(self, hop: _Hop, last: datetime) -> list[Record]:
+        """Put filter, precision and sort to the test before anything is built on them.
 
-        What comes from behind everything is nothing, and the other end of a sorted list is another one.
+        :return: records that the hop did not show, where only counting could prove it complete
         """
-        if self.habits.probed:
+        self._prove_filter(hop)
+        self._prove_precision(last)
+        if self.habits.sort_proved:
+            return []
+        page, _ = self._first_page({"gteq": hop.start}, ascending=False)
+        descending = [self._floor(r.cursor) for r in page.records if r.cursor is not None]
+        if any(later > earlier for earlier, later in pairwise(descending)):
+            raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
+        shown = {self._floor(r.cursor) for r in hop.page.records if r.cursor is not None}
+        same_end = page.records and page.records[0].identity == hop.page.records[0].identity
+        if len(shown) > 1 and descending and descending[0] > max(shown) and not same_end:
+            self.habits.sort_proved = True
+            return []
+        # One page of equal times at both ends, or a record that moved between the two, proves nothing.
+        return self._check_complete(hop, self._floor(last))
+
+    def _prove_filter(self, hop: _Hop) -> None:
+        """What comes from behind everything is nothing, unless the filter is ignored."""
+        if self.habits.filter_proved:
             return
         bound = self._floor(hop.read_at + _FAR_AHEAD)
         page, _ = self._first_page({"gteq": bound}, ascending=True, page_size=1)
         if any(record.cursor is None or record.cursor < bound for record in page.records):
             raise NotHonouredError(f"the server ignored the filter on {self._cursor}", filters=False)
-        page, _ = self._first_page({"gteq": hop.start}, ascending=False, page_size=1)
-        newest = max((r.cursor for r in page.records if r.cursor is not None), default=last)
-        if newest < last:
-            raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
-        self.habits.probed = True
+        self.habits.filter_proved = True
+
+    def _prove_precision(self, last: datetime) -> None:
+        """A bound that the server cuts to the second or the day makes the instant of a record empty."""
+        while not self.habits.bounds_proved:
+            start = self._floor(last)
+            counted = self._count({"gteq": start, "lt": start + self.habits.precision})
+            coarser = COARSER.get(self.habits.precision)
+            if counted == 0 and coarser is not None:
+                self.habits.precision = coarser
+                continue
+            if counted == 0:
+                raise NotHonouredError(f"the server does not count by {self._cursor}", filters=True)
+            self.habits.bounds_proved = True
 
     def _block(self, hop: _Hop, window: Window) -> Generator[Batch, None, datetime]:
         """Walk the records of one instant, second or day, and return where they end."""
-        while True:
-            precision = self.habits.precision
-            start = self._floor(hop.start)
-            end = start + precision
-            page, _ = self._bounded_page(start, end, 1, 1)
-            if self.habits.precision != precision:
-                continue
-            # A bound that the server cuts to the second or the day makes the block empty.
-            if page.total is None or page.total * 2 >= hop.shown_before(end):
-                break
-            coarser = COARSER.get(precision)
-            if coarser is None:
-                raise NotHonouredError(f"the server does not count by {self._cursor}", filters=True)
-            self.habits.precision = coarser
+        start, end = hop.start, hop.start + self.habits.precision
         walk = Walk(
             lambda number, size: self._bounded_page(start, end, number, size),
             page_size=self._page_size,
@@ -285,7 +305,6 @@ class Reader:
     ) -> tuple[Page, datetime]:
         """A page of the records of one instant, second or day, and of nothing else."""
         page, read_at = self._page({"gteq": start, "lt": end}, (self._cursor, True), number, page_size)
-        start = self._floor(start)
         for record in page.records:
             if record.cursor is not None and not start <= record.cursor < end:
                 below = record.cursor < start

@@ -20,6 +20,8 @@ from makini_provider.sync.seen import SeenRecords
 MOST_PASSES: Final = 60
 QUIET_PASSES_WITHOUT_TOTAL: Final = 3
 """So many passes in a row have to bring nothing new where the server does not say how long the list is."""
+QUIET_PASSES_IN_DISORDER: Final = 6
+"""So many, where records come in another order each time, so that one pass never sees all of them."""
 SAME_PAGES: Final = 10
 """So many pages in a row that are all the same can't be chance, in whatever order the server gives them."""
 
@@ -72,10 +74,11 @@ class Walk:
         :raises MakiniPagingError: the server gives the same page whatever its number
         """
         quiet = 0
+        total: int | None = None
         with SeenRecords() as seen:
             since = 1
             for number in range(1, MOST_PASSES + 1):
-                walked = _Pass(number)
+                walked = _Pass(number, total=total)
                 try:
                     yield from self._pass(walked, seen, since)
                 except AnswerTooLargeError:
@@ -85,6 +88,7 @@ class Walk:
                     self._page_size = max(self._page_size // 2, 1)
                     since = number + 1
                     continue
+                total = walked.total
                 if walked.shrank:
                     since = number + 1
                     continue
@@ -92,7 +96,9 @@ class Walk:
                 if walked.total is None:
                     complete = quiet >= QUIET_PASSES_WITHOUT_TOTAL
                 else:
-                    complete = quiet > 0 and seen.count(since_pass=since) == walked.total
+                    orderly = seen.count(since_pass=number) == walked.total
+                    needed = 1 if orderly else QUIET_PASSES_IN_DISORDER
+                    complete = quiet >= needed and seen.count(since_pass=since) == walked.total
                 if walked.pages == 1 or complete:
                     self.content = seen.content(since_pass=since)
                     return

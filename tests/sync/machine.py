@@ -45,6 +45,7 @@ class Killed(BaseException):
 class SyncMachine(RuleBasedStateMachine):
     """Runs against a source that changes; a destination's own test fills in the first three methods."""
 
+    lookback: ClassVar[timedelta] = LOOKBACK
     lag: ClassVar[bool] = False
     """Whether Makini itself shows changes late."""
 
@@ -136,7 +137,7 @@ class SyncMachine(RuleBasedStateMachine):
     def scheduled(self, hours_ago: int, trouble: int) -> None:
         end = self.source.now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
         interval = RunInterval(end - timedelta(hours=1), end, end - timedelta(hours=1), scheduled=True)
-        self.run(lambda sync: sync.incremental(interval, lookback=LOOKBACK), trouble)
+        self.run(lambda sync: sync.incremental(interval, lookback=self.lookback), trouble)
 
     @rule(trouble=seeds)
     def triggered(self, trouble: int) -> None:
@@ -148,7 +149,7 @@ class SyncMachine(RuleBasedStateMachine):
         end = begin + timedelta(minutes=width)
         self.run(
             lambda sync: sync.incremental(
-                RunInterval(), lookback=LOOKBACK, window_start=begin, window_end=end
+                RunInterval(), lookback=self.lookback, window_start=begin, window_end=end
             ),
             trouble,
         )
@@ -158,7 +159,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.vacuum()
 
     def up_to_now(self, sync: StreamSync) -> dict[str, Any]:
-        return sync.incremental(RunInterval(scheduled=False), lookback=LOOKBACK)
+        return sync.incremental(RunInterval(scheduled=False), lookback=self.lookback)
 
     def run(self, act: Callable[[StreamSync], Any], trouble: int) -> None:
         """A run in which much can go wrong."""
@@ -273,9 +274,13 @@ class LaggingMachine(SyncMachine):
     lag = True
 
     def mutate(self) -> None:
-        # Dated now, shown when it is pulled.
-        self.source.tick()
-        at, change = self.source.now, self.random.choices(["update", "insert", "delete"], [5, 3, 1])[0]
+        if self.random.random() < 0.15:
+            self.pull_now(self.random.choice(["done", "fulldone", "error"]), self.random.randint(1, 40))
+        self.change_in_the_source_system()
+
+    def change_in_the_source_system(self) -> None:
+        """Dated now, shown when it is pulled."""
+        at, change = self.source.tick(), self.random.choices(["update", "insert", "delete"], [5, 3, 1])[0]
         self.pending.append(lambda: self._arrive(at, change))
 
     def _arrive(self, at: datetime, change: str) -> None:
@@ -291,12 +296,18 @@ class LaggingMachine(SyncMachine):
 
     @rule(ends=st.sampled_from(["done", "fulldone", "error", "inprogress"]), minutes=st.integers(1, 40))
     def pull(self, ends: str, minutes: int) -> None:
+        self.pull_now(ends, minutes)
+
+    def pull_now(self, ends: str, minutes: int) -> None:
         """Makini's own sync pulls, goes on for a while, and ends; what changes meanwhile comes next time."""
         arriving, self.pending = self.pending, []
         for arrive in arriving:
             arrive()
         self.upstream = Integration("inprogress", self.source.now, {})
-        self.source.now += timedelta(minutes=minutes)
+        for _ in range(self.random.randint(1, 3)):
+            self.source.now += timedelta(minutes=minutes / 4)
+            self.change_in_the_source_system()
+        self.source.now += timedelta(minutes=minutes / 4)
         self.upstream = Integration(ends, self.source.now, {})
         if ends in ("done", "fulldone"):
             self.completed = self.upstream
@@ -306,7 +317,10 @@ class LaggingMachine(SyncMachine):
         return self.completed if self.state().upstream_completed_at is None else self.upstream
 
     def settle(self) -> None:
-        self.pull("done", 1)
+        self.pull_now("done", 1)
+        self.source.now += LOOKBACK / 2
+        self.pull_now("done", 1)
+        self.pending.clear()
 
 
 def dated_from(anchor: datetime | None, row: Mapping[str, Any]) -> bool:
