@@ -21,8 +21,8 @@ from makini_provider.sync.run import StreamSync
 from makini_provider.sync.walking import Batch
 from makini_provider.sync.windows import Window
 from tests.sync import model
-from tests.sync.machine import SyncMachine
-from tests.sync.test_nothing_is_lost import InMemory, InMemoryLagging
+from tests.sync.lagging import arrives_behind_the_reader, changed_while_makini_pulls
+from tests.sync.test_nothing_is_lost import InMemory
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -65,11 +65,6 @@ def coverage_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StreamSync, "_read_window", too_early)
 
 
-def no_lookback(patch: pytest.MonkeyPatch) -> None:
-    """Trusting that nothing arrives late."""
-    patch.setattr(SyncMachine, "lookback", timedelta(0))
-
-
 def state_asked_after(patch: pytest.MonkeyPatch) -> None:
     """Asking for the state of Makini's own sync when the pages have been read."""
     commit = StreamSync._commit
@@ -107,32 +102,26 @@ def short_page(patch: pytest.MonkeyPatch) -> None:
 def unproven_filter(patch: pytest.MonkeyPatch) -> None:
     """Believing that the server filters and sorts."""
     patch.setattr(Reader, "_prove", lambda self, hop, last: [])
-    patch.setattr(Reader, "_judge", lambda self, hop: None)
     patch.setattr(Reader, "_unseen_between", lambda self, before, hop: [])
 
 
 @pytest.mark.parametrize(
-    ("plant", "machine"),
+    "plant",
     [
-        (page_numbers, InMemory),
-        (no_ties, InMemory),
-        (coverage_first, InMemory),
-        (short_page, InMemory),
-        (unproven_filter, InMemory),
-        (no_lookback, InMemoryLagging),
-        (state_asked_after, InMemoryLagging),
-        (newest_value, InMemoryLagging),
+        page_numbers,
+        no_ties,
+        coverage_first,
+        short_page,
+        unproven_filter,
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_planted_mistake_is_found(
-    plant: Plant, machine: type[SyncMachine], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_planted_mistake_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     logging.getLogger(reading.__name__).setLevel(logging.ERROR)
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(
-            machine,
+            InMemory,
             settings=settings(
                 max_examples=1500,
                 stateful_step_count=12,
@@ -143,3 +132,15 @@ def test_a_planted_mistake_is_found(
                 report_multiple_bugs=False,
             ),
         )
+
+
+def test_no_lookback_is_found() -> None:
+    with pytest.raises(AssertionError, match="is lost"):
+        changed_while_makini_pulls(lookback=timedelta(0))
+
+
+@pytest.mark.parametrize("plant", [state_asked_after, newest_value])
+def test_trust_in_what_has_not_arrived_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(AssertionError, match="is lost"):
+        arrives_behind_the_reader()
