@@ -4,16 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from scripted_server import ScriptedServer
 
 from makini_provider.api.auth import BearerAuth, StaticToken
 from makini_provider.api.client import MakiniClient
 from makini_provider.api.transport import Transport, TransportSettings
-
-# A busy machine is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 TOKEN = "eyJhbGciOiJub25lIn0.c2VjcmV0.S3cr3t/T0ken+x"
 

@@ -8,11 +8,13 @@ the destination must equal the source.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -33,6 +35,20 @@ from tests.sync.model import DAY, MICROSECOND, SECOND, Habits, ModelClient, Mode
 
 LOOKBACK = timedelta(hours=1)
 STREAM = Stream(Source("makini_default"), get_resource("eam/work-orders"))
+
+SCENARIOS = int(os.environ.get("MAKINI_TESTS_SCENARIOS", "0"))
+"""How many random scenarios each machine runs; by default some hundred, the same each time."""
+SETTINGS = settings(
+    max_examples=SCENARIOS or 250,
+    derandomize=not SCENARIOS,
+    database=None,
+    stateful_step_count=12,
+    deadline=None,
+    # A scenario is told by its steps; to make it the smallest one takes many minutes.
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
 
 seeds = st.integers(0, 2**32 - 1)
 durations = st.sampled_from([timedelta(hours=2), timedelta(days=2), timedelta(days=40)])

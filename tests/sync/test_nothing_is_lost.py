@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-
-from hypothesis import HealthCheck, settings
 
 from makini_provider.api.records import Record
 from makini_provider.sync.coverage import Commit
 from makini_provider.sync.destination import CommitFacts
 from makini_provider.sync.streams import Stream
-from tests.sync.machine import Killed, LaggingMachine, SyncMachine, newest_of
+from tests.sync.machine import SETTINGS, Killed, LaggingMachine, SyncMachine, newest_of
 from tests.sync.memory import MemoryAttempt, MemoryDestination
-
-SCENARIOS = int(os.environ.get("MAKINI_TESTS_SCENARIOS", "300"))
 
 
 class _Memory:
@@ -73,15 +68,7 @@ class _DyingAttempt(MemoryAttempt):
         return commit
 
 
-_settings = settings(
-    max_examples=SCENARIOS,
-    stateful_step_count=12,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
-
 TestNothingIsLost = InMemory.TestCase
-TestNothingIsLost.settings = _settings
+TestNothingIsLost.settings = SETTINGS
 TestNothingIsLostWhileMakiniLags = InMemoryLagging.TestCase
-TestNothingIsLostWhileMakiniLags.settings = _settings
+TestNothingIsLostWhileMakiniLags.settings = SETTINGS

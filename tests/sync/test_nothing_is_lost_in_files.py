@@ -9,16 +9,14 @@ from datetime import timedelta
 from typing import IO, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from makini_provider.destinations.files.destination import FilesDestination
 from makini_provider.destinations.files.layout import stream_folder
 from makini_provider.destinations.files.reader import newest_records
 from makini_provider.destinations.files.store import Store
 from makini_provider.destinations.files.vacuum import vacuum
-from tests.sync.machine import STREAM, Killed, LaggingMachine, SyncMachine, newest_of
-
-SCENARIOS = int(os.environ.get("MAKINI_TESTS_SCENARIOS", "300"))
+from tests.sync.machine import SCENARIOS, SETTINGS, STREAM, Killed, LaggingMachine, SyncMachine, newest_of
 
 
 class _Files:
@@ -98,15 +96,7 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-_settings = settings(
-    max_examples=SCENARIOS,
-    stateful_step_count=12,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
-
 TestNothingIsLostInFiles = InFiles.TestCase
-TestNothingIsLostInFiles.settings = _settings
+TestNothingIsLostInFiles.settings = SETTINGS
 TestNothingIsLostInFilesWhileMakiniLags = InFilesLagging.TestCase
-TestNothingIsLostInFilesWhileMakiniLags.settings = _settings
+TestNothingIsLostInFilesWhileMakiniLags.settings = settings(SETTINGS, max_examples=SCENARIOS or 80)
