@@ -83,6 +83,11 @@ class MakiniClient:
         :raises AnswerTooLargeError: ask for a smaller page
         :raises MakiniProtocolError: the answer is not a list answer
         """
+        if resource.parent is not None:
+            raise MakiniConfigurationError(
+                f"{resource.name} hangs on one record of {resource.parent}.",
+                remedy=f"Give that record's list by its path: 'path:{resource.path}' with the key in it.",
+            )
         answer = self.transport.request("GET", resource.path, query=list_parameters(resource, query))
         return parse_list(answer.body, resource, query), answer.asked_at
 

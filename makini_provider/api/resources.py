@@ -184,6 +184,8 @@ def custom_resource(path: str, *, cursor_field: str | None = None) -> Resource:
 def _path_problem(path: str) -> str:
     if not path.startswith("/"):
         return "does not start with '/'"
+    if path.endswith("/"):
+        return "ends with '/'"
     for forbidden in ("//", "?", "#", "\\", "{"):
         if forbidden in path:
             return f"contains {forbidden!r}"

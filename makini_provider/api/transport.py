@@ -98,7 +98,7 @@ class TransportSettings:
 
     timeout: float = 60.0
     verify: bool | str = True
-    proxies: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a password
     max_answer_bytes: int = 64 * 1024 * 1024
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 

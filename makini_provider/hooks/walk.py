@@ -1,10 +1,10 @@
-"""A walk over the pages of a list, record by record."""
+"""Reading a list record by record: by time where bounds are given, else by page numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,10 @@ from makini_provider.api.dialects import ListQuery
 from makini_provider.api.errors import MakiniConfigurationError, MakiniPagingError
 from makini_provider.api.records import Record, format_instant
 from makini_provider.api.resources import Resource
+from makini_provider.sync.reading import Reader
+from makini_provider.sync.windows import EARLIEST, Window
+
+_FAR_AHEAD: Final = timedelta(days=3650)
 
 
 def walk(
@@ -23,7 +27,10 @@ def walk(
     before: datetime | None = None,
     filters: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Read a list by its page numbers. Arguments are checked before the first record is asked for.
+    """Read a list. Arguments are checked before the first record is asked for.
+
+    With a bound it is read as the syncs read: no record slips through while the list changes, and some may come
+    twice. Without one it is walked once by page numbers, which a record that is deleted meanwhile can upset.
 
     :param client: the API
     :param resource: the list
@@ -33,18 +40,18 @@ def walk(
     :raises MakiniConfigurationError: an argument is unusable
     """
     texts = filter_texts(filters)
-    bounds = _bounds(resource, since, before)
-    if both := bounds.keys() & texts.keys():
+    _check_bounds(resource, since, before)
+    if since is None and before is None:
+        return _decoded(_pages(client, resource, texts))
+    both = [name for name in texts if name.split(":")[0] == resource.cursor_field]
+    if both:
         raise MakiniConfigurationError(
-            f"filters has {sorted(both)} and so have updated_since and updated_before.",
+            f"filters has {both} and so have updated_since and updated_before.",
             remedy="Give each bound in one place.",
         )
-    query = ListQuery(
-        filters={**texts, **bounds},
-        sort=resource.cursor_field if bounds else None,
-        page_size=client.page_size,
-    )
-    return _records(client, resource, query, since, before)
+    window = Window(since or EARLIEST, before or client.clock.now() + _FAR_AHEAD)
+    batches = Reader(client, resource, filters=texts).read(window)
+    return _decoded(record for batch in batches for record in batch.records)
 
 
 def filter_texts(filters: Mapping[str, Any] | None) -> dict[str, str]:
@@ -71,7 +78,7 @@ def _text(name: str, value: Any) -> str:
     )
 
 
-def _bounds(resource: Resource, since: datetime | None, before: datetime | None) -> dict[str, str]:
+def _check_bounds(resource: Resource, since: datetime | None, before: datetime | None) -> None:
     given = {"updated_since": since, "updated_before": before}
     for name, instant in given.items():
         if instant is None:
@@ -90,28 +97,14 @@ def _bounds(resource: Resource, since: datetime | None, before: datetime | None)
         raise MakiniConfigurationError(
             f"updated_since ({since}) must lie before updated_before ({before}).", remedy="Swap them."
         )
-    operators = {"gteq": since, "lt": before}
-    return {
-        f"{resource.cursor_field}:{operator}": format_instant(instant)
-        for operator, instant in operators.items()
-        if instant is not None
-    }
 
 
-def _records(
-    client: MakiniClient,
-    resource: Resource,
-    query: ListQuery,
-    since: datetime | None,
-    before: datetime | None,
-) -> Iterator[dict[str, Any]]:
+def _pages(client: MakiniClient, resource: Resource, filters: Mapping[str, str]) -> Iterator[Record]:
     previous: list[bytes] = []
     number = 0
     while True:
         number += 1
-        page, _ = client.list_page(
-            resource, ListQuery(query.filters, query.sort, page=number, page_size=query.page_size)
-        )
+        page, _ = client.list_page(resource, ListQuery(filters, page=number, page_size=client.page_size))
         current = [record.raw for record in page.records]
         if page.has_more and not current:
             raise MakiniPagingError(
@@ -123,17 +116,12 @@ def _records(
                 f"pages {number - 1} and {number} of {resource.name} are the same.",
                 remedy="The server seems to ignore 'page' on this list; check the connection's host.",
             )
-        for record in page.records:
-            if _within(record, since, before):
-                yield msgspec.json.decode(record.raw)
+        yield from page.records
         if not page.has_more:
             return
         previous = current
 
 
-def _within(record: Record, since: datetime | None, before: datetime | None) -> bool:
-    """Whether the record lies in the bounds: whether a server honours a filter is known from what comes."""
-    if since is None and before is None:
-        return True
-    cursor = record.cursor
-    return cursor is not None and (since is None or cursor >= since) and (before is None or cursor < before)
+def _decoded(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    for record in records:
+        yield msgspec.json.decode(record.raw)
