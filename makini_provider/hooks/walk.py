@@ -29,7 +29,7 @@ def walk(
 ) -> Iterator[dict[str, Any]]:
     """Read a list. Arguments are checked before the first record is asked for.
 
-    With a bound it is read as the syncs read: no record slips through while the list changes, and some may come
+    With a bound it is read as the syncs read: no record slips through while the list changes, some may come
     twice. Without one it is walked once by page numbers, which a record that is deleted meanwhile can upset.
 
     :param client: the API

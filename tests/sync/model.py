@@ -177,7 +177,7 @@ class ModelClient:
         source: ModelSource,
         *,
         page_size: int = 100,
-        before_request: Callable[[int], None] = lambda number: None,
+        before_request: Callable[[int], object] = lambda number: None,
         integration: Callable[[], Integration] = lambda: Integration(None, None, {}),
     ) -> None:
         self.page_size = page_size

@@ -1,0 +1,188 @@
+"""Reading a window: what it costs on quiet data, and what it makes of a server's habits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+
+from makini_provider.api.dialects import ListQuery, Page
+from makini_provider.api.errors import AnswerTooLargeError, MakiniPagingError, UnstableReadError
+from makini_provider.api.resources import Resource, get_resource
+from makini_provider.sync.plan import RunInterval
+from makini_provider.sync.reading import Reader
+from makini_provider.sync.run import StreamSync
+from makini_provider.sync.walking import Walk
+from makini_provider.sync.windows import EARLIEST, Window
+from tests.sync.machine import STREAM
+from tests.sync.memory import MemoryDestination
+from tests.sync.model import DAY, SECOND, Habits, ModelClient, ModelSource
+
+WORK_ORDERS = get_resource("eam/work-orders")
+
+
+def source_of(
+    records: int, habits: Habits | None = None, spread: timedelta = timedelta(days=90)
+) -> ModelSource:
+    source = ModelSource(Random(3), habits=habits or Habits())
+    for number in range(records):
+        source.insert(source.now - spread * (number + 1) / records)
+    source.tick()
+    return source
+
+
+def keys(source: ModelSource, client: ModelClient, window: Window | None = None) -> set[str]:
+    window = window or Window(EARLIEST, source.now)
+    batches = list(Reader(client, WORK_ORDERS).read(window))
+    assert batches[-1].complete_before == window.end
+    return {record.identity for batch in batches for record in batch.records}
+
+
+def test_quiet_data_costs_hardly_more_requests_than_a_plain_walk() -> None:
+    source = source_of(10_000)
+    client = ModelClient(source, page_size=100)
+    assert keys(source, client) == set(source.records)
+    assert client.requests_sent <= 1.3 * 100
+
+
+def test_an_incremental_sync_that_finds_nothing_needs_at_most_three_requests() -> None:
+    source = source_of(50)
+    destination = MemoryDestination()
+    StreamSync(ModelClient(source), destination, STREAM, run_id="1").initial(history=None)
+    source.now += timedelta(hours=3)
+    client = ModelClient(source)
+    StreamSync(client, destination, STREAM, run_id="2").incremental(
+        RunInterval(), lookback=timedelta(hours=1)
+    )
+    assert client.requests_sent <= 3
+
+
+def test_a_list_of_one_page_needs_one_request() -> None:
+    source = source_of(80)
+    client = ModelClient(source, page_size=100)
+    keys(source, client)
+    assert client.requests_sent == 1
+
+
+@pytest.mark.parametrize("unstable", [False, True])
+def test_a_block_of_equal_times_wider_than_many_pages_is_complete(unstable: bool) -> None:
+    source = source_of(100, Habits(unstable=unstable))
+    source.import_many(2_000)
+    source.insert()
+    source.tick()
+    assert keys(source, ModelClient(source, page_size=50)) == set(source.records)
+
+
+@pytest.mark.parametrize(
+    "habits",
+    [
+        Habits(most_per_page=7),
+        Habits(precision=SECOND),
+        Habits(precision=DAY),
+        Habits(precision=DAY, plain_dates=True),
+        Habits(sort_precision=SECOND, unstable=True),
+        Habits(filters=False),
+        Habits(sorts=False, natural="newest"),
+        Habits(filters=False, sorts=False, natural="cursor"),
+        Habits(totals=False),
+    ],
+    ids=str,
+)
+def test_whatever_a_servers_habits_everything_is_read(habits: Habits) -> None:
+    source = source_of(200, habits, spread=timedelta(days=3))
+    window = Window(source.now - timedelta(days=2), source.now - timedelta(hours=1))
+    wanted = {
+        key for key, row in source.records.items() if window.holds(datetime.fromisoformat(row["updatedAt"]))
+    }
+    assert keys(source, ModelClient(source, page_size=20), window) == wanted
+
+
+def test_a_server_that_ignores_the_filter_is_told_in_the_log() -> None:
+    source = source_of(100, Habits(filters=False))
+    reader = Reader(ModelClient(source, page_size=20), WORK_ORDERS)
+    list(reader.read(Window(source.now - timedelta(days=2), source.now)))
+    assert "ignored the filter on updatedAt" in reader.habits.notes[0]
+
+
+def test_records_without_a_time_are_found_by_counting() -> None:
+    source = source_of(30)
+    source.write("UNDATED", None)
+    source.write("ANCIENT", datetime(1, 1, 1, tzinfo=UTC))
+    reader = Reader(ModelClient(source, page_size=10), WORK_ORDERS, undated=True)
+    found = {record.identity for batch in reader.records_without_cursor() for record in batch.records}
+    assert found == {"UNDATED", "ANCIENT"}
+
+
+class _HugeRecords(ModelClient):
+    """Answers with more than five records are too large."""
+
+    def list_page(self, resource: Resource, query: ListQuery) -> tuple[Page, datetime]:
+        page, read_at = super().list_page(resource, query)
+        if len(page.records) > 5:
+            raise AnswerTooLargeError("too large")
+        return page, read_at
+
+
+@pytest.mark.parametrize("habits", [Habits(), Habits(sorts=False)], ids=["seeking", "walking"])
+def test_answers_that_are_too_large_are_asked_for_in_smaller_pages(habits: Habits) -> None:
+    source = source_of(60, habits)
+    assert keys(source, _HugeRecords(source, page_size=40)) == set(source.records)
+
+
+def _walk(source: ModelSource, before_request: Callable[[int], object] = lambda number: None) -> Walk:
+    client = ModelClient(source, before_request=before_request)
+    return Walk(
+        lambda number, size: client.list_page(WORK_ORDERS, ListQuery(page=number, page_size=size)),
+        page_size=10,
+        wanted=lambda record: True,
+        what="work orders",
+    )
+
+
+def test_a_walk_over_one_page_asks_once() -> None:
+    source = source_of(5)
+    batches = list(_walk(source).batches())
+    assert [len(batch.records) for batch in batches] == [5]
+
+
+def test_a_record_that_slips_between_two_pages_is_seen_in_the_next_pass() -> None:
+    source = source_of(40)
+    walk = _walk(source)
+    seen: set[str] = set()
+    for number, batch in enumerate(walk.batches(), 1):
+        seen |= {record.identity for record in batch.records}
+        if number == 1:
+            first = min(source.records)
+            del source.records[first]
+    assert set(source.records) <= seen
+
+
+def test_a_list_that_never_comes_to_rest_is_no_success() -> None:
+    source = source_of(40)
+    batches = _walk(source, before_request=lambda number: (source.hard_delete(), source.insert())).batches()
+    with pytest.raises(UnstableReadError, match="changed during each"):
+        list(batches)
+
+
+def test_a_server_that_ignores_the_page_is_refused() -> None:
+    source = source_of(400)
+
+    def first_page_always(number: int, size: int) -> tuple[Page, datetime]:
+        return ModelClient(source).list_page(WORK_ORDERS, ListQuery(page=1, page_size=size))
+
+    walk = Walk(first_page_always, page_size=10, wanted=lambda record: True, what="work orders")
+    with pytest.raises(MakiniPagingError, match="does not go by page numbers"):
+        list(walk.batches())
+
+
+def test_the_content_of_a_snapshot_is_the_same_whatever_the_order() -> None:
+    source = source_of(40)
+    one = _walk(source)
+    list(one.batches())
+    source.records = dict(reversed(source.records.items()))
+    source.habits.natural = "newest"
+    other = _walk(source)
+    list(other.batches())
+    assert one.content == other.content
