@@ -1,0 +1,299 @@
+"""What users may see go wrong, provoked one by one: the texts that docs/troubleshooting.md explains."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from makini_provider.api.auth import BearerAuth, StaticToken
+from makini_provider.api.client import MakiniClient
+from makini_provider.api.errors import MakiniError
+from makini_provider.api.resources import get_resource
+from makini_provider.api.transport import RetryPolicy, Transport, TransportSettings
+from makini_provider.cli.main import main
+from makini_provider.destinations.files.destination import FilesDestination
+from makini_provider.destinations.files.reader import newest_records
+from makini_provider.destinations.files.store import explained, open_store
+from makini_provider.operators.planning import DagSettings, plan_items
+from makini_provider.operators.sync import MakiniInitialSyncOperator
+from makini_provider.sandbox import Behaviour, Sandbox
+from makini_provider.sync.plan import RunInterval
+from makini_provider.sync.run import StreamSync
+from makini_provider.sync.streams import Source, Stream
+
+NOW: Final = datetime(2026, 8, 1, 12, tzinfo=UTC)
+HISTORY: Final = timedelta(days=30)
+LOOKBACK: Final = timedelta(hours=1)
+
+
+class Troubles:
+    """A sandbox, a folder, and what is done with them until it fails.
+
+    :param sandbox: its clock stands at ``NOW``
+    :param folder: an empty one
+    """
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self._sandbox = sandbox
+        self._folder = folder
+        self._number = 0
+
+    # What the sandbox and the folder are used for
+
+    @contextmanager
+    def _client(
+        self, *, token: str = "", port: int | None = None, page_size: int = 100
+    ) -> Iterator[MakiniClient]:
+        url = self._sandbox.url if port is None else f"http://127.0.0.1:{port}"
+        transport = Transport(
+            url,
+            BearerAuth(StaticToken(token or self._sandbox.token), url),
+            TransportSettings(retry=RetryPolicy(attempts=1)),
+        )
+        try:
+            yield MakiniClient(transport, page_size=page_size)
+        finally:
+            transport.close()
+
+    def _root(self) -> Path:
+        self._number += 1
+        return self._folder / f"{self._number}"
+
+    def _sync(
+        self,
+        act: Callable[[StreamSync], object],
+        *,
+        root: Path | None = None,
+        resource: str = "eam/work-orders",
+        filters: Mapping[str, str] | None = None,
+        behaviour: Behaviour | None = None,
+        run_id: str = "run",
+        **client: Any,
+    ) -> Path:
+        root = root or self._root()
+        stream = Stream(Source("makini_default"), get_resource(resource), filters or {})
+        self._sandbox.behave(behaviour)
+        try:
+            with self._client(**client) as api:
+                act(StreamSync(api, FilesDestination(f"file://{root}"), stream, run_id=run_id))
+        finally:
+            self._sandbox.behave()
+        return root
+
+    def _landed(self, **how: Any) -> Path:
+        return self._sync(lambda sync: sync.initial(history=HISTORY), **how)
+
+    def _logged(self, act: Callable[[], object], logger: str) -> str:
+        lines: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+        log = logging.getLogger(logger)
+        level = log.level
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            act()
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
+        return "\n".join(lines)
+
+    def _printed(self, *command: str) -> str:
+        with contextlib.redirect_stderr(io.StringIO()) as printed:
+            main(command)
+        return printed.getvalue().strip()
+
+    # While the DAG is parsed
+
+    def unknown_resource(self) -> None:
+        MakiniInitialSyncOperator(
+            task_id="sync", resource="eam/workorders", destination="file:///data/makini"
+        )
+
+    def nested_resource(self) -> None:
+        self._landed(resource="eam/work-orders/{key}/materials")
+
+    def destination_is_a_path(self) -> None:
+        MakiniInitialSyncOperator(task_id="sync", resource="eam/assets", destination="/data/makini")
+
+    def destination_is_a_database(self) -> None:
+        MakiniInitialSyncOperator(task_id="sync", resource="eam/assets", destination="sql://dwh/makini")
+
+    def time_without_zone(self) -> None:
+        plan_items(DagSettings.from_environment({}), {"window_start": "2026-08-01T00:00:00"})
+
+    def negative_history(self) -> None:
+        MakiniInitialSyncOperator(
+            task_id="sync", resource="eam/assets", destination="file:///data/makini", history=-1
+        )
+
+    def setting_is_no_number(self) -> None:
+        DagSettings.from_environment({"MAKINI_HISTORY_DAYS": "90d"})
+
+    def too_many_streams(self) -> None:
+        names = ",".join(f"customer_{number}" for number in range(40))
+        settings = DagSettings.from_environment({"MAKINI_CONN_IDS": names, "MAKINI_RESOURCES": "eam/*"})
+        plan_items(settings, {})
+
+    # Before anything is read
+
+    def no_initial_sync(self) -> None:
+        self._sync(lambda sync: sync.incremental(RunInterval(), lookback=LOOKBACK))
+
+    def other_filters(self) -> None:
+        root = self._landed(resource="eam/sites")
+        self._landed(resource="eam/sites", root=root, filters={"name:contains": "plant"})
+
+    def corrupt_commit(self) -> None:
+        root = self._landed(resource="eam/sites")
+        commit = min(root.glob("*/*/*/_commits/*.json"))
+        commit.write_bytes(commit.read_bytes()[:100])
+        self._landed(resource="eam/sites", root=root)
+
+    def window_in_the_future(self) -> None:
+        root = self._landed()
+        later = NOW + timedelta(days=1)
+        self._sync(
+            lambda sync: sync.incremental(RunInterval(), lookback=LOOKBACK, window_start=later), root=root
+        )
+
+    def reversed_window(self) -> None:
+        root = self._landed()
+        day = timedelta(days=1)
+        self._sync(
+            lambda sync: sync.incremental(
+                RunInterval(), lookback=LOOKBACK, window_start=NOW - day, window_end=NOW - 2 * day
+            ),
+            root=root,
+        )
+
+    def no_write_access(self) -> None:
+        with explained("write", "file:///data/makini/makini_default/eam/assets/_commits"):
+            raise PermissionError(13, "Permission denied")
+
+    def no_such_store(self) -> None:
+        open_store("gs://google_cloud_default@bucket/makini")
+
+    # The API
+
+    def refused_token(self) -> None:
+        self._landed(token="another")
+
+    def rate_limit(self) -> None:
+        self._landed(behaviour=Behaviour(fault_sequence=("", "429"), retry_after="300"))
+
+    def server_error(self) -> None:
+        self._landed(behaviour=Behaviour(fault_sequence=("", "503")))
+
+    def html_page(self) -> None:
+        self._landed(behaviour=Behaviour(fault_sequence=("", "html_200")))
+
+    def refused_connection(self) -> None:
+        self._landed(port=1)
+
+    def pages_ignored(self) -> None:
+        self._landed(
+            resource="eam/uom", behaviour=Behaviour(ignore_page=True, page_size_clamp=1, omit_links=True)
+        )
+
+    def list_never_quiet(self) -> None:
+        self._landed(
+            resource="eam/uom",
+            page_size=5,
+            behaviour=Behaviour(changes_per_request={"inserts": 1, "hard_deletes": 1}),
+        )
+
+    # What the log and the receipt warn of
+
+    def filter_ignored(self) -> str:
+        return self._logged(
+            lambda: self._landed(behaviour=Behaviour(ignore_filters=True)), "makini_provider.sync.habits"
+        )
+
+    def filter_refused(self) -> str:
+        behaviour = Behaviour(reject_filter_fields=("updatedAt",))
+        return self._logged(lambda: self._landed(behaviour=behaviour), "makini_provider.sync.habits")
+
+    def sort_ignored(self) -> str:
+        return self._logged(
+            lambda: self._landed(behaviour=Behaviour(ignore_sort=True)), "makini_provider.sync.habits"
+        )
+
+    def sync_state_not_told(self) -> str:
+        text = self._logged(
+            lambda: self._landed(resource="eam/sites", behaviour=Behaviour(sync_state_missing=True)),
+            "makini_provider.sync.run",
+        )
+        return text.splitlines()[0]
+
+    def watermark_stands(self) -> str:
+        root = self._landed(resource="eam/sites")
+        lines = ""
+        for number in range(3):
+            self._sandbox.store.clock.advance(timedelta(hours=1))
+            lines = self._logged(
+                lambda number=number: self._sync(
+                    lambda sync: sync.incremental(RunInterval(), lookback=LOOKBACK),
+                    root=root,
+                    resource="eam/sites",
+                    run_id=f"run {number}",
+                    behaviour=Behaviour(sync_states=("inprogress",)),
+                ),
+                "makini_provider.sync.run",
+            )
+        self._sandbox.store.clock.set(NOW)
+        return lines.splitlines()[-1]
+
+    # Looking at what has landed
+
+    def nothing_landed(self) -> str:
+        root = self._root()
+        root.mkdir()
+        return self._printed("streams", str(root))
+
+    def no_such_stream(self) -> str:
+        root = self._landed(resource="eam/sites")
+        return self._printed("files", str(root), "makini_default/eam/site")
+
+    def damaged_data_file(self) -> None:
+        root = self._sync(lambda sync: sync.initial(history=HISTORY), resource="eam/sites")
+        commit = json.loads(min(root.glob("*/*/*/_commits/*.json")).read_text())
+        stream_folder = root / "makini_default/eam/sites"
+        (stream_folder / commit["files"][0]["path"]).write_bytes(gzip.compress(b'{"key": "1"}\n'))
+        list(newest_records(open_store(f"file://{root}"), "makini_default/eam/sites"))
+
+    def receipt(self, *, history: timedelta) -> dict[str, Any]:
+        """What a sync returns."""
+        receipts: list[dict[str, Any]] = []
+        self._sync(lambda sync: receipts.append(sync.initial(history=history)))
+        return receipts[0]
+
+    def texts(self) -> dict[str, str]:
+        """Every trouble's text, by the name of what provokes it."""
+        names = [
+            n
+            for n, v in vars(type(self)).items()
+            if not n.startswith("_") and n not in ("texts", "receipt") and callable(v)
+        ]
+        return {name: self._text(getattr(self, name)) for name in names}
+
+    def _text(self, provoke: Callable[[], str | None]) -> str:
+        try:
+            text = provoke()
+        except MakiniError as error:
+            text = str(error)
+        if text is None:
+            raise AssertionError(f"{provoke.__name__} went well")
+        text = re.sub(rf"{re.escape(str(self._folder))}/\d+", "/data/makini", text)
+        text = re.sub(r"(:\d\d)\.\d{6}\+00:00", r"\1+00:00", text)
+        text = re.sub(r"req-\d+", "req-00000042", text).replace("127.0.0.1:1:", "api.makini.io:")
+        return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "0198…", text)
