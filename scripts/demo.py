@@ -296,7 +296,8 @@ def _shortened(record: dict[str, Any]) -> str:
     texts = [name for name, value in record.items() if isinstance(value, str) and not name.endswith("At")]
     lists = [name for name, value in record.items() if isinstance(value, list) and value]
     times = [name for name in ("createdAt", "updatedAt", "deletedAt") if name in record]
-    parts = [f'"{name}": {json.dumps(record[name], ensure_ascii=False)}' for name in texts[:7]]
+    short = {name: textwrap.shorten(record[name], 60, placeholder=" …") for name in texts[:7]}
+    parts = [f'"{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in short.items()]
     parts += [f'"{name}": [… {len(record[name])} …]' for name in lists[:3]]
     parts += [f'"{name}": {json.dumps(record[name])}' for name in times]
     lines = ["  {"]
