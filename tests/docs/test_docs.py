@@ -70,7 +70,7 @@ def test_json_of_a_page_parses(page: Path) -> None:
 
 
 def test_the_minimal_dag_is_one_that_airflow_takes(tmp_path: Path) -> None:
-    (dag,) = (block for block in blocks(README, "python") if "@dag" in block)
+    (dag,) = (block for block in blocks(README, "python") if "with DAG(" in block)
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "minimal.py").write_text(dag)
     fill = (
@@ -88,7 +88,7 @@ def test_the_minimal_dag_is_one_that_airflow_takes(tmp_path: Path) -> None:
     )
     dags, errors = json.loads(finished.stdout.splitlines()[-1])
     assert errors == {}
-    assert dags == {"work_orders": ["initial", "incremental"]}
+    assert dags == {"makini_work_orders": ["sync"]}
 
 
 class _Recording(dict[str, str]):
@@ -107,12 +107,14 @@ def test_settings_of_the_dags_are_those_of_the_readme() -> None:
     environment = _Recording()
     DagSettings.from_environment(environment)
     read = {name for name in environment.asked if name.startswith("MAKINI_")}
-    told = first_cells(section(README, "The two DAGs"))
+    told = first_cells(section(README, "The two DAGs that come with it"))
     assert sorted(name for name in told if name.startswith("MAKINI_")) == sorted(read)
 
 
 def test_the_form_of_a_run_is_in_the_readme() -> None:
-    assert {name for name in run_form() if f"`{name}`" not in section(README, "The two DAGs")} == set()
+    assert {
+        name for name in run_form() if f"`{name}`" not in section(README, "The two DAGs that come with it")
+    } == set()
 
 
 def _parameters(operator: type) -> Iterator[inspect.Parameter]:
