@@ -153,7 +153,7 @@ class Reader:
                 block = True
             elif cut(last, max(self.habits.precision, SECOND)) >= window.end:
                 # A whole second beyond the end, in case the server sorts only to the second.
-                missed += self._check_complete(hop, window.end)
+                missed = [*missed, *self._prove(hop, last), *self._check_complete(hop, window.end)]
                 finished = True
             if self.habits.precision != precision:
                 # What came since was judged by a finer measure than the server goes by.
