@@ -126,10 +126,11 @@ def test_it_shows_a_record_the_recipe_and_the_next_step(first: Ran) -> None:
     assert "airflow dags test makini_incremental_sync" in first.printed
 
 
-def test_it_fits_on_a_screen_without_noise(first: Ran) -> None:
-    lines = first.printed.splitlines()
+def test_it_fits_on_a_screen_without_noise(first: Ran, folder: Path) -> None:
+    # How long the paths are is not the demo's doing.
+    lines = first.printed.replace(str(folder), "…").replace(str(DEMO.parents[1]), "…").splitlines()
     assert len(lines) < 60
-    assert max(map(len, (line for line in lines if "export" not in line and "-m" not in line))) <= 110
+    assert [line for line in lines if len(line) > 110 and "export" not in line and "-m" not in line] == []
     assert not re.search(r"\[(info|warning|error)|Traceback|Warning:", first.printed)
 
 
