@@ -69,7 +69,6 @@ class Reader:
         self._filters = dict(filters or {})
         self._undated = undated
         self._page_size = client.page_size
-        self._now_read = EARLIEST
         self.habits = habits or ServerHabits()
 
     def read(self, window: Window) -> Iterator[Batch]:
@@ -190,8 +189,8 @@ class Reader:
         """The first page from a position, judged."""
         while True:
             start = self._floor(position)
-            page, self._now_read = self._first_page({"gteq": start}, ascending=True)
-            hop = _Hop(start, page, self._now_read)
+            page, read_at = self._first_page({"gteq": start}, ascending=True)
+            hop = _Hop(start, page, read_at)
             coarser = self._judge(hop)
             if coarser is None and page.total is None and self.habits.precision < SECOND:
                 # Without totals, a sort that is good only to the second would not be noticed.
@@ -323,10 +322,11 @@ class Reader:
             self._steady_sort,
             lambda record: self._wanted(record, window) or (self._undated and _is_undated(record)),
         )
+        read_at = EARLIEST
         for batch in walk.batches():
-            self._now_read = batch.read_at
+            read_at = batch.read_at
             yield batch
-        yield Batch([], self._now_read, window.end, 0)
+        yield Batch([], read_at, window.end, 0)
 
     def _walked(
         self,

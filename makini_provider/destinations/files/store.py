@@ -157,7 +157,7 @@ class Store:
                     stream.flush()
                     os.fsync(stream.fileno())
                 temporary.rename(target)
-            except BaseException:
+            except BaseException:  # also when the task is told to end; it goes on from here
                 temporary.unlink(missing_ok=True)
                 raise
         self.sync_folders(name)
