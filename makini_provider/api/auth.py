@@ -18,6 +18,14 @@ class TokenSource(Protocol):
         """Return a token that is good now."""
         ...
 
+    def renewed(self, refused: str) -> str | None:
+        """Return another token after the API answered one with 401; ``None`` where there is no other.
+
+        :param refused: the token that the API did not accept; where another thread has replaced it already,
+            the one that took its place is returned
+        """
+        ...
+
 
 class StaticToken:
     """An API token that is valid until it is revoked.
@@ -32,6 +40,9 @@ class StaticToken:
     def token(self) -> str:
         """Return the token."""
         return self._token
+
+    def renewed(self, refused: str) -> None:
+        """Return nothing: there is no other token."""
 
     def __repr__(self) -> str:
         return "StaticToken(***)"

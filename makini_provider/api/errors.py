@@ -5,6 +5,7 @@
     MakiniError
     ├── MakiniConfigurationError        a parameter or a setting is unusable
     │   └── UnknownResourceError
+    ├── TokenStoreError                 the place of a rotating pair of tokens fails        (retryable)
     ├── MakiniRequestError              a request brought no usable answer
     │   ├── MakiniConnectionError       no answer: name lookup, TLS, refused, timed out     (retryable)
     │   ├── MakiniStatusError           an answer with an error status
@@ -75,6 +76,12 @@ class MakiniError(Exception):
 
 class MakiniConfigurationError(MakiniError):
     """A parameter or a setting is unusable; the message names it, its value and the way out."""
+
+
+class TokenStoreError(MakiniError):
+    """The place that holds a rotating pair of tokens can't be read or written."""
+
+    retryable = True
 
 
 class UnknownResourceError(MakiniConfigurationError):

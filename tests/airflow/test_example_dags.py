@@ -221,9 +221,9 @@ def test_a_longer_history_fetches_only_what_it_adds(runner: DagRunner, story: St
         assert end == old_start
         assert end - start == pytest.approx(timedelta(days=20), abs=timedelta(minutes=10))
         # What lies ahead of everything is asked for to see whether the server filters at all.
-        asked = [instant for instant in asked_from(story.sandbox, resource) if instant < story.incremental.ended]
+        asked = [at for at in asked_from(story.sandbox, resource) if at < story.incremental.ended]
         assert asked[0] == start
-        assert all(start <= instant < end for instant in asked)
+        assert all(start <= at < end for at in asked)
         added = between(resource, story.incremental.truth[resource], start, end)
         assert run.receipts[resource]["records"] == len(added) > 0
         assert story.landing.records(resource) == since(resource, story.incremental.truth[resource], start)
