@@ -6,6 +6,7 @@
     ├── MakiniConfigurationError        a parameter or a setting is unusable
     │   └── UnknownResourceError
     ├── TokenStoreError                 the place of a rotating pair of tokens fails        (retryable)
+    │   └── TokenStoreUnusableError         no permission, or it holds something else
     ├── MakiniRequestError              a request brought no usable answer
     │   ├── MakiniConnectionError       no answer: name lookup, TLS, refused, timed out     (retryable)
     │   ├── MakiniStatusError           an answer with an error status
@@ -82,6 +83,12 @@ class TokenStoreError(MakiniError):
     """The place that holds a rotating pair of tokens can't be read or written."""
 
     retryable = True
+
+
+class TokenStoreUnusableError(TokenStoreError):
+    """The place answers and won't serve as it is: permission is missing, or it holds something else."""
+
+    retryable = False
 
 
 class UnknownResourceError(MakiniConfigurationError):

@@ -39,7 +39,9 @@ def talk_much() -> None:
 
 
 def answer_to(request: dict[str, Any]) -> dict[str, Any]:
-    for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "MAKINI_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_", "MAKINI_"))
+    ]:
         del os.environ[name]
     os.environ.update(request["environment"])
 
