@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
-import s3fs
 from airflow.sdk.io import attach
-from moto.server import ThreadedMotoServer
 
 from makini_provider.api.errors import (
     CorruptCommitError,
@@ -26,51 +22,16 @@ from makini_provider.destinations.files.reader import committed_files, newest_re
 from makini_provider.destinations.files.vacuum import vacuum
 
 from .building import DAY, HISTORY, NOW, facts, id_at, kill, land, record, stream
+from .object_store import Bucket, client, serving
 
 WORK_ORDERS = stream()
 FOLDER = stream_folder(WORK_ORDERS)
 
 
-class Bucket:
-    """A bucket on an S3 server, and a client that shares nothing with the code under test."""
-
-    def __init__(self, url: str) -> None:
-        self.client = client(url)
-        self.client.call_s3("create_bucket", Bucket="bucket")
-
-    def keys(self) -> list[str]:
-        listed = self.client.call_s3("list_objects_v2", Bucket="bucket")
-        return [found["Key"] for found in listed.get("Contents", [])]
-
-    def uploads(self) -> list[Any]:
-        uploads: list[Any] = self.client.call_s3("list_multipart_uploads", Bucket="bucket").get("Uploads", [])
-        return uploads
-
-    def empty(self) -> None:
-        for key in self.keys():
-            self.client.call_s3("delete_object", Bucket="bucket", Key=key)
-
-
-def client(url: str, **more: Any) -> s3fs.S3FileSystem:
-    return s3fs.S3FileSystem(
-        key="key",
-        secret="secret",
-        endpoint_url=url,
-        client_kwargs={"region_name": "us-east-1"},
-        config_kwargs={"retries": {"max_attempts": 1}},
-        skip_instance_cache=True,
-        **more,
-    )
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serving() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

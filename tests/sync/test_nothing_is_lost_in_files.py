@@ -61,16 +61,21 @@ class DyingStore(Store):
         super().__init__(store.root)
         self._left = operation
         self._after = after
+        self._open: list[IO[bytes]] = []
 
     def _step(self, *, after: bool) -> None:
         if self._left > 0 and after == self._after:
             self._left -= 1
         if self._left <= 0:
+            for stream in self._open:
+                # The system closes the files of a dead process; what was still in its memory is gone.
+                stream.raw.close()  # type: ignore[attr-defined]
             raise Killed
 
     def create(self, name: str) -> IO[bytes]:
         self._step(after=False)
         stream = super().create(name)
+        self._open.append(stream)
         self._step(after=True)
         return stream
 
@@ -78,6 +83,10 @@ class DyingStore(Store):
         self._step(after=False)
         super().close(stream, name)
         self._step(after=True)
+
+    def abandon(self, stream: IO[bytes]) -> None:
+        if self._left > 0:
+            super().abandon(stream)
 
     def put(self, name: str, content: bytes) -> None:
         self._step(after=False)

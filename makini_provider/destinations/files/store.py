@@ -137,9 +137,11 @@ class Store:
         if self._local:
             stream.close()
             return
-        # Closed in the ordinary way, by us or by the garbage collector, it would be published.
-        stream.discard()  # type: ignore[attr-defined]
-        stream.closed = True  # type: ignore[misc]
+        try:
+            stream.discard()  # type: ignore[attr-defined]
+        finally:
+            # Closed in the ordinary way, by us or by the garbage collector, it would be published.
+            stream.closed = True  # type: ignore[misc]
 
     def put(self, name: str, content: bytes) -> None:
         """Write a small file so that it is there as a whole or not at all."""
