@@ -44,6 +44,15 @@ class ServerHabits:
             self.notes.append(text)
             log.warning(text)
 
+    def go_by(self, precision: timedelta, what: str) -> None:
+        """Go by a coarser precision from now on, since the server does.
+
+        :param precision: a second or a day
+        :param what: names the list and its cursor
+        """
+        self.precision = precision
+        self.note(f"{what} goes only to the {'day' if precision == DAY else 'second'} on this server.")
+
 
 class NotHonouredError(Exception):
     """The server did not filter, or did not sort."""

@@ -192,11 +192,11 @@ class Reader:
             page, read_at = self._first_page({"gteq": start}, ascending=True)
             hop = _Hop(start, page, read_at)
             coarser = self._judge(hop)
-            if coarser is None and page.total is None and self.habits.precision < SECOND:
-                # Without totals, a sort that is good only to the second would not be noticed.
-                coarser = SECOND
             if coarser is not None:
-                self.habits.precision = coarser
+                self._go_by(coarser)
+            elif page.total is None and self.habits.precision < SECOND:
+                # Without totals, a sort that is good only to the second would not be noticed.
+                self.habits.precision = SECOND
             if self._floor(position) == start:
                 return hop
 
@@ -213,10 +213,6 @@ class Reader:
                     what = "sort by" if filtered else "filter on"
                     raise NotHonouredError(f"the server ignored the {what} {self._cursor}", filters=filtered)
                 if coarser > self.habits.precision:
-                    unit = "day" if coarser == DAY else "second"
-                    self.habits.note(
-                        f"{self._resource.name}: the server goes by {self._cursor} only to the {unit}."
-                    )
                     return coarser
             latest = max(latest, record.cursor)
         return None
@@ -281,7 +277,7 @@ class Reader:
             counted = self._count({"gteq": start, "lt": start + self.habits.precision})
             coarser = COARSER.get(self.habits.precision)
             if counted == 0 and coarser is not None:
-                self.habits.precision = coarser
+                self._go_by(coarser)
                 continue
             if counted == 0:
                 raise NotHonouredError(f"the server does not count by {self._cursor}", filters=True)
@@ -385,7 +381,7 @@ class Reader:
                     raise
                 coarser = COARSER.get(self.habits.precision)
                 if bounds and coarser is not None:
-                    self.habits.precision = coarser
+                    self._go_by(coarser)
                 elif bounds:
                     raise NotHonouredError(
                         f"the server refused the filter on {self._cursor}", filters=False
@@ -397,6 +393,9 @@ class Reader:
 
     def _count(self, bounds: Mapping[str, datetime]) -> int | None:
         return self._page(bounds, None, 1, 1)[0].total
+
+    def _go_by(self, precision: timedelta) -> None:
+        self.habits.go_by(precision, f"{self._resource.name}: {self._cursor}")
 
     def _floor(self, instant: datetime) -> datetime:
         """Cut an instant to the precision that the server goes by."""

@@ -31,7 +31,7 @@ from makini_provider.sync.coverage import StreamState
 from makini_provider.sync.plan import RunInterval
 from makini_provider.sync.run import StreamSync
 from makini_provider.sync.streams import Source, Stream
-from tests.sync.model import DAY, MICROSECOND, SECOND, Habits, ModelClient, ModelSource
+from tests.sync.model import DAY, MICROSECOND, SECOND, Habits, ModelClient, ModelSource, cut
 
 LOOKBACK = timedelta(hours=1)
 STREAM = Stream(Source("makini_default"), get_resource("eam/work-orders"))
@@ -64,6 +64,8 @@ class SyncMachine(RuleBasedStateMachine):
     lookback: ClassVar[timedelta] = LOOKBACK
     lag: ClassVar[bool] = False
     """Whether Makini itself shows changes late."""
+    parallel: ClassVar[int] = 1
+    """How many parts of a window are read side by side."""
 
     def make_destination(self) -> Any:
         raise NotImplementedError
@@ -91,6 +93,7 @@ class SyncMachine(RuleBasedStateMachine):
         natural=st.sampled_from(["key", "cursor", "newest"]),
         plain_dates=st.sampled_from([False, False, False, True]),
         undated=st.integers(0, 2),
+        skew=st.sampled_from([0, 0, 0, -7, 7]),
     )
     def start(self, **drawn: Any) -> None:
         random = Random(drawn["seed"])
@@ -98,6 +101,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.source = ModelSource(random)
         self.destination = self.make_destination()
         self.page_size: int = drawn["page_size"]
+        self.skew = timedelta(minutes=drawn["skew"])
         self.runs = 0
         self.seen_watermark: tuple[str, datetime] | None = None
         self.pending: list[Callable[[], None]] = []
@@ -149,10 +153,16 @@ class SyncMachine(RuleBasedStateMachine):
     def full_refresh(self, trouble: int) -> None:
         self.run(lambda sync: sync.initial(history=timedelta(days=10), full_refresh=True), trouble)
 
-    @rule(hours_ago=st.integers(0, 30), trouble=seeds)
-    def scheduled(self, hours_ago: int, trouble: int) -> None:
-        end = self.source.now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
-        interval = RunInterval(end - timedelta(hours=1), end, end - timedelta(hours=1), scheduled=True)
+    @rule(
+        schedule=st.sampled_from([timedelta(hours=1), timedelta(hours=1), timedelta(minutes=15), DAY]),
+        intervals_ago=st.integers(0, 30),
+        trouble=seeds,
+    )
+    def scheduled(self, schedule: timedelta, intervals_ago: int, trouble: int) -> None:
+        """A run of this interval: the next one, a late one, a cleared one, one of a backfill."""
+        airflows_now = self.source.now - self.skew
+        end = cut(airflows_now, schedule) - intervals_ago * schedule
+        interval = RunInterval(end - schedule, end, end - schedule, scheduled=True)
         self.run(lambda sync: sync.incremental(interval, lookback=self.lookback), trouble)
 
     @rule(trouble=seeds)
@@ -227,6 +237,8 @@ class SyncMachine(RuleBasedStateMachine):
             page_size=self.page_size,
             before_request=before_request,
             integration=self.integration,
+            parallel=self.parallel,
+            skew=self.skew,
         )
 
     def integration(self) -> Integration:

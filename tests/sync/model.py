@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
+from threading import RLock
 from typing import Any
 
 from makini_provider.api.client import Integration
@@ -170,6 +171,8 @@ class ModelClient:
 
     :param source: the model
     :param before_request: called before each request with its number, from 1: changes, faults, other runs
+    :param parallel: requests that the sync may have under way at once; the model answers one after the other
+    :param skew: how far the server's clock is ahead of this machine's
     """
 
     def __init__(
@@ -179,22 +182,26 @@ class ModelClient:
         page_size: int = 100,
         before_request: Callable[[int], object] = lambda number: None,
         integration: Callable[[], Integration] = lambda: Integration(None, None, {}),
+        parallel: int = 1,
+        skew: timedelta = timedelta(0),
     ) -> None:
         self.page_size = page_size
-        self.max_parallel_requests = 1
+        self.max_parallel_requests = parallel
         self.requests_sent = 0
         self.queries: list[ListQuery] = []
         self._source = source
         self._before_request = before_request
         self._integration = integration
-        self.clock = _Clock(source)
+        self._lock = RLock()
+        self.clock = _Clock(source, skew)
 
     def list_page(self, resource: Resource, query: ListQuery) -> tuple[Page, datetime]:
-        self.requests_sent += 1
-        asked_at = self._source.tick()
-        self._before_request(self.requests_sent)
-        self.queries.append(query)
-        return parse_list(self._source.answer(query), resource, query), asked_at
+        with self._lock:
+            self.requests_sent += 1
+            asked_at = self._source.tick()
+            self._before_request(self.requests_sent)
+            self.queries.append(query)
+            return parse_list(self._source.answer(query), resource, query), asked_at
 
     def integration(self) -> Integration:
         self.requests_sent += 1
@@ -203,14 +210,15 @@ class ModelClient:
 
 
 class _Clock:
-    def __init__(self, source: ModelSource) -> None:
+    def __init__(self, source: ModelSource, skew: timedelta) -> None:
         self._source = source
+        self._skew = skew
 
     def now(self) -> datetime:
         return self._source.now
 
     def skew(self) -> float:
-        return 0.0
+        return self._skew.total_seconds()
 
 
 def cut(instant: datetime, precision: timedelta) -> datetime:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import pytest
+from hypothesis import settings
+
 from makini_provider.api.records import Record
+from makini_provider.sync import partition
 from makini_provider.sync.coverage import Commit
 from makini_provider.sync.destination import CommitFacts
 from makini_provider.sync.streams import Stream
-from tests.sync.machine import SETTINGS, Killed, LaggingMachine, SyncMachine, newest_of
+from tests.sync.machine import SCENARIOS, SETTINGS, Killed, LaggingMachine, SyncMachine, newest_of
 from tests.sync.memory import MemoryAttempt, MemoryDestination
 
 
@@ -33,6 +37,10 @@ class InMemory(_Memory, SyncMachine):
 
 class InMemoryLagging(_Memory, LaggingMachine):
     pass
+
+
+class InMemoryParallel(_Memory, SyncMachine):
+    parallel = 3
 
 
 class _DyingDestination(MemoryDestination):
@@ -68,7 +76,14 @@ class _DyingAttempt(MemoryAttempt):
         return commit
 
 
+@pytest.fixture(autouse=True)
+def _a_few_pages_are_worth_a_part_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "LEAST_PAGES_EACH", 1)
+
+
 TestNothingIsLost = InMemory.TestCase
 TestNothingIsLost.settings = SETTINGS
 TestNothingIsLostWhileMakiniLags = InMemoryLagging.TestCase
 TestNothingIsLostWhileMakiniLags.settings = SETTINGS
+TestNothingIsLostInParallel = InMemoryParallel.TestCase
+TestNothingIsLostInParallel.settings = settings(SETTINGS, max_examples=SCENARIOS or 80)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -16,11 +19,25 @@ from makini_provider.sync.reading import Reader
 from makini_provider.sync.run import StreamSync
 from makini_provider.sync.walking import Walk
 from makini_provider.sync.windows import EARLIEST, Window
+from tests.sync.large import NOW, LargeList
 from tests.sync.machine import STREAM
 from tests.sync.memory import MemoryDestination
 from tests.sync.model import DAY, SECOND, Habits, ModelClient, ModelSource
 
 WORK_ORDERS = get_resource("eam/work-orders")
+PROJECT = Path(__file__).parents[2]
+
+_SEE_MANY = """
+import resource, sys
+from makini_provider.api.records import Record
+from makini_provider.sync.seen import SeenRecords
+with SeenRecords() as seen:
+    for number in range(int(sys.argv[1])):
+        seen.see(Record(f"a key of usual length {number}", None, b"{}"), 1)
+    assert seen.count(since_pass=1) == int(sys.argv[1])
+    seen.content(since_pass=1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
 
 
 def source_of(
@@ -69,10 +86,26 @@ def test_a_list_of_one_page_needs_one_request() -> None:
 @pytest.mark.parametrize("unstable", [False, True])
 def test_a_block_of_equal_times_wider_than_many_pages_is_complete(unstable: bool) -> None:
     source = source_of(100, Habits(unstable=unstable))
-    source.import_many(2_000)
+    source.import_many(600)
     source.insert()
     source.tick()
     assert keys(source, ModelClient(source, page_size=50)) == set(source.records)
+
+
+def test_fifty_thousand_records_of_one_instant_are_complete_whatever_their_order() -> None:
+    client = LargeList(50_000, spread=timedelta(0), shuffled=True)
+    found: set[str] = set()
+    for batch in Reader(client, WORK_ORDERS).read(Window(EARLIEST, NOW + timedelta(seconds=5))):
+        found.update(record.identity for record in batch.records)
+    assert found == {f"K{number}" for number in range(50_000)}
+
+
+def test_the_keys_of_a_walk_are_on_disk_and_not_in_memory() -> None:
+    peaks = [
+        int(subprocess.check_output([sys.executable, "-c", _SEE_MANY, str(count)], cwd=PROJECT))
+        for count in (20_000, 400_000)
+    ]
+    assert peaks[1] - peaks[0] < 10_000, "kB more for twenty times the records"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +137,23 @@ def test_a_server_that_ignores_the_filter_is_told_in_the_log() -> None:
     reader = Reader(ModelClient(source, page_size=20), WORK_ORDERS)
     list(reader.read(Window(source.now - timedelta(days=2), source.now)))
     assert "ignored the filter on updatedAt" in reader.habits.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("habits", "told"),
+    [
+        (Habits(precision=SECOND), "only to the second"),
+        (Habits(precision=DAY), "only to the day"),
+        (Habits(precision=DAY, plain_dates=True), "only to the day"),
+        (Habits(sort_precision=SECOND), "only to the second"),
+    ],
+    ids=str,
+)
+def test_a_server_that_goes_by_coarser_times_is_told_in_the_log(habits: Habits, told: str) -> None:
+    source = source_of(200, habits, spread=timedelta(minutes=1))
+    reader = Reader(ModelClient(source, page_size=20), WORK_ORDERS)
+    list(reader.read(Window(source.now - timedelta(days=2), source.now)))
+    assert f"eam/work-orders: updatedAt goes {told} on this server." in reader.habits.notes
 
 
 def test_records_without_a_time_are_found_by_counting() -> None:
