@@ -124,7 +124,20 @@ class StreamSync:
             generation = state.resumable(self._stream) or state.current
         horizon = self._look_ahead(state)
         if self._stream.resource.kind == "reference":
+            if window_start or window_end:
+                self._habits.note(
+                    f"{self._stream}: window_start and window_end have no effect on a reference resource, "
+                    "which is always read whole."
+                )
             history = window_start = window_end = None
+        elif generation and (
+            (window_end and window_end != generation.end)
+            or (window_start and window_start > generation.start)
+        ):
+            self._habits.note(
+                f"{self._stream}: there is an initial sync from {generation.start} to {generation.end} already, "
+                "to which only an earlier window_start adds; full_refresh=True begins a new one."
+            )
         target = initial_window(
             history=history, now=horizon.now, window_start=window_start, window_end=window_end
         )
