@@ -135,8 +135,8 @@ class StreamSync:
             or (window_start and window_start > generation.start)
         ):
             self._habits.note(
-                f"{self._stream}: there is an initial sync from {generation.start} to {generation.end} already, "
-                "to which only an earlier window_start adds; full_refresh=True begins a new one."
+                f"{self._stream}: there is an initial sync from {generation.start} to {generation.end} "
+                "already, to which only an earlier window_start adds; full_refresh=True begins a new one."
             )
         target = initial_window(
             history=history, now=horizon.now, window_start=window_start, window_end=window_end
