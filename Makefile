@@ -47,7 +47,7 @@ test-fast: setup-dev ## the tests that start neither Airflow nor pip
 	$(pytest) -m "not airflow and not scheduler and not package" $(ARGS)
 
 .PHONY: scenarios
-scenarios: SCENARIOS := 5000
+scenarios: SCENARIOS := 20000
 scenarios: setup-dev ## 20,000 random scenarios of a source that changes while it is read (an hour or so)
 	MAKINI_TESTS_SCENARIOS=$(SCENARIOS) $(pytest) tests/sync -k nothing_is_lost --timeout 0 $(ARGS)
 

@@ -8,6 +8,7 @@ the destination must equal the source.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -37,18 +38,27 @@ LOOKBACK = timedelta(hours=1)
 STREAM = Stream(Source("makini_default"), get_resource("eam/work-orders"))
 
 SCENARIOS = int(os.environ.get("MAKINI_TESTS_SCENARIOS", "0"))
-"""How many random scenarios each machine runs; by default some hundred, the same each time."""
-SETTINGS = settings(
-    max_examples=SCENARIOS or 250,
-    derandomize=not SCENARIOS,
-    database=None,
-    stateful_step_count=12,
-    deadline=None,
-    # A scenario is told by its steps; to make it the smallest one takes many minutes.
-    phases=[Phase.generate],
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
+"""How many random scenarios all machines run together; by default some hundred, the same each time."""
+
+
+def scenarios(few: int, share: float) -> settings:
+    """Settings of a machine.
+
+    :param few: how many scenarios it runs by default
+    :param share: its part of all random ones
+    """
+    return settings(
+        max_examples=math.ceil(SCENARIOS * share) if SCENARIOS else few,
+        derandomize=not SCENARIOS,
+        database=None,
+        stateful_step_count=12,
+        deadline=None,
+        # A scenario is told by its steps; to make it the smallest one takes many minutes.
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+
 
 seeds = st.integers(0, 2**32 - 1)
 durations = st.sampled_from([timedelta(hours=2), timedelta(days=2), timedelta(days=40)])

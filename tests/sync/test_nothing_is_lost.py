@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from makini_provider.api.records import Record
 from makini_provider.sync import partition
 from makini_provider.sync.coverage import Commit
 from makini_provider.sync.destination import CommitFacts
 from makini_provider.sync.streams import Stream
-from tests.sync.machine import SCENARIOS, SETTINGS, Killed, LaggingMachine, SyncMachine, newest_of
+from tests.sync.machine import Killed, LaggingMachine, SyncMachine, newest_of, scenarios
 from tests.sync.memory import MemoryAttempt, MemoryDestination
 
 
@@ -82,8 +81,8 @@ def _a_few_pages_are_worth_a_part_of_their_own(monkeypatch: pytest.MonkeyPatch) 
 
 
 TestNothingIsLost = InMemory.TestCase
-TestNothingIsLost.settings = SETTINGS
+TestNothingIsLost.settings = scenarios(250, 0.35)
 TestNothingIsLostWhileMakiniLags = InMemoryLagging.TestCase
-TestNothingIsLostWhileMakiniLags.settings = SETTINGS
+TestNothingIsLostWhileMakiniLags.settings = scenarios(200, 0.25)
 TestNothingIsLostInParallel = InMemoryParallel.TestCase
-TestNothingIsLostInParallel.settings = settings(SETTINGS, max_examples=SCENARIOS or 80)
+TestNothingIsLostInParallel.settings = scenarios(80, 0.15)

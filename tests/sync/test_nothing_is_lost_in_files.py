@@ -9,14 +9,13 @@ from datetime import timedelta
 from typing import IO, Any
 
 import pytest
-from hypothesis import settings
 
 from makini_provider.destinations.files.destination import FilesDestination
 from makini_provider.destinations.files.layout import stream_folder
 from makini_provider.destinations.files.reader import newest_records
 from makini_provider.destinations.files.store import Store
 from makini_provider.destinations.files.vacuum import vacuum
-from tests.sync.machine import SCENARIOS, SETTINGS, STREAM, Killed, LaggingMachine, SyncMachine, newest_of
+from tests.sync.machine import STREAM, Killed, LaggingMachine, SyncMachine, newest_of, scenarios
 
 
 class _Files:
@@ -106,6 +105,6 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TestNothingIsLostInFiles = InFiles.TestCase
-TestNothingIsLostInFiles.settings = SETTINGS
+TestNothingIsLostInFiles.settings = scenarios(200, 0.15)
 TestNothingIsLostInFilesWhileMakiniLags = InFilesLagging.TestCase
-TestNothingIsLostInFilesWhileMakiniLags.settings = settings(SETTINGS, max_examples=SCENARIOS or 80)
+TestNothingIsLostInFilesWhileMakiniLags.settings = scenarios(80, 0.09)

@@ -17,7 +17,6 @@ import pytest
 import s3fs
 from airflow.sdk.io import attach
 from fsspec.asyn import sync_wrapper
-from hypothesis import settings
 
 from makini_provider.api.errors import MakiniDestinationError
 from makini_provider.destinations.files.destination import FilesDestination, read_commits
@@ -27,7 +26,7 @@ from makini_provider.destinations.files.store import Store
 from makini_provider.sync.coverage import StreamState
 from makini_provider.sync.run import StreamSync
 from tests.destinations.object_store import Bucket, client, serving
-from tests.sync.machine import SCENARIOS, SETTINGS, STREAM, SyncMachine, newest_of
+from tests.sync.machine import STREAM, SyncMachine, newest_of, scenarios
 from tests.sync.model import ModelClient
 from tests.sync.test_nothing_is_lost_in_files import _Files
 
@@ -158,4 +157,4 @@ def _server() -> Iterator[None]:
 
 
 TestNothingIsLostInS3 = InS3.TestCase
-TestNothingIsLostInS3.settings = settings(SETTINGS, max_examples=SCENARIOS or 30)
+TestNothingIsLostInS3.settings = scenarios(30, 0.01)

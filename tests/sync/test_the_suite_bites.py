@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from makini_provider.api import dialects
@@ -22,7 +21,7 @@ from makini_provider.sync.walking import Batch
 from makini_provider.sync.windows import Window
 from tests.sync import model
 from tests.sync.lagging import arrives_behind_the_reader, changed_while_makini_pulls
-from tests.sync.machine import SETTINGS
+from tests.sync.machine import scenarios
 from tests.sync.test_nothing_is_lost import InMemory
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -123,7 +122,7 @@ def test_a_planted_mistake_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatc
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(
             InMemory,
-            settings=settings(SETTINGS, max_examples=1500),
+            settings=scenarios(1500, 0.1),
         )
 
 
