@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from makini_provider.api.clock import ServerClock
-from makini_provider.api.dialects import ListQuery, Page, list_parameters, parse_list
+from makini_provider.api.dialects import ListQuery, Page, list_parameters, parse_list, parse_single
 from makini_provider.api.errors import (
     MakiniConfigurationError,
     MakiniForbiddenError,
@@ -102,6 +102,16 @@ class MakiniClient:
         :raises MakiniNotFoundError: there is none of this key
         """
         return _data(self.transport.request("GET", record_path(resource, key)))
+
+    def read_record(self, resource: Resource, key: str) -> tuple[Record, datetime]:
+        """Fetch one record as a sync needs it.
+
+        :return: the record as it came, and when it was asked for by the server's clock
+        :raises MakiniNotFoundError: there is none of this key
+        :raises MakiniConfigurationError: the key would bend the path
+        """
+        answer = self.transport.request("GET", record_path(resource, key))
+        return parse_single(answer.body, resource), answer.asked_at
 
     def create_record(self, resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Create a record and return it as the API has it then."""

@@ -105,6 +105,32 @@ def parse_list(body: bytes, resource: Resource, query: ListQuery) -> Page:
     return Page(records, total, any(signs))
 
 
+class _SingleAnswer(msgspec.Struct):
+    data: msgspec.Raw
+
+
+_single_decoder = msgspec.json.Decoder(_SingleAnswer)
+
+
+def parse_single(body: bytes, resource: Resource) -> Record:
+    """Read the answer to a request for one record, and leave the record as it is.
+
+    :raises MakiniProtocolError: this is no record with a key
+    """
+    body = body.removeprefix(codecs.BOM_UTF8)
+    try:
+        str(body, "utf-8")
+        record = parse_record(bytes(_single_decoder.decode(body).data), resource.cursor_field)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MakiniProtocolError(
+            f"the answer is no single record of {resource.path}: {_kind_of(body)} ({error}).",
+            remedy="Expected a JSON object with 'data' (an object). Check the connection's host.",
+        ) from error
+    if record.key is None:
+        raise MakiniProtocolError(f"the answer is a record of {resource.path} without a key.")
+    return record
+
+
 def _signs_of_more(
     page: int, records: int, total: int | None, meta: dict[str, Any], links: Any
 ) -> list[bool]:

@@ -16,7 +16,7 @@ from makini_provider.api.records import format_instant
 
 if TYPE_CHECKING:
     from makini_provider.destinations.files.store import Store
-    from makini_provider.sync.coverage import DataFile, StreamState
+    from makini_provider.sync.coverage import Commit, DataFile, StreamState
 
 _DESTINATION = "the folder where records land: a URI as in MAKINI_DESTINATION, or a local path"
 _STREAM = "<source>/<domain>/<resource>, such as makini_default/eam/work-orders (default: all)"
@@ -29,7 +29,9 @@ def add_commands(commands: Any) -> None:
     """
     files = _add(commands, "files", "list the data files that count, one a line", _files)
     files.add_argument("stream", nargs="?", metavar="<stream>", help=_STREAM)
-    files.add_argument("--json", action="store_true", help="one JSON document that tells more")
+    what = files.add_mutually_exclusive_group()
+    what.add_argument("--tombstones", action="store_true", help="list those that say which records are gone")
+    what.add_argument("--json", action="store_true", help="one JSON document that tells more")
     _add(commands, "streams", "show the streams in a table", _streams)
     vacuum = _add(commands, "vacuum", "remove what no reader needs any more", _vacuum)
     vacuum.add_argument(
@@ -73,7 +75,7 @@ def _files(arguments: argparse.Namespace) -> list[str]:
     return [
         store.uri(f"{folder}/{file.path}")
         for folder in folders
-        for file in _data_files(_state(store, folder))
+        for file in _chosen_files(_state(store, folder), tombstones=arguments.tombstones)
     ]
 
 
@@ -84,7 +86,7 @@ def _streams(arguments: argparse.Namespace) -> list[str]:
     rows = [("stream", "records*", "files", "watermark")]
     for folder in _streams_at(store):
         state = _state(store, folder)
-        files = list(_data_files(state))
+        files = list(_data_files(state.with_records))
         records = sum(file.records for file in files)
         rows.append(
             (
@@ -172,14 +174,18 @@ def _state(store: Store, folder: str) -> StreamState:
     return stream_state(store, folder)
 
 
-def _data_files(state: StreamState) -> Iterator[DataFile]:
-    """The files that count, in the order of their commits; snapshots may share theirs."""
-    yield from {file.path: file for commit in state.visible for file in commit.files}.values()
+def _chosen_files(state: StreamState, *, tombstones: bool) -> Iterator[DataFile]:
+    return _data_files(state.with_tombstones if tombstones else state.with_records)
+
+
+def _data_files(commits: list[Commit]) -> Iterator[DataFile]:
+    """The files of commits, in their order; snapshots may share theirs."""
+    yield from {file.path: file for commit in commits for file in commit.files}.values()
 
 
 def _describe(store: Store, folder: str) -> dict[str, Any]:
     state = _state(store, folder)
-    files = list(_data_files(state))
+    files = list(_data_files(state.with_records))
     return {
         "source": state.commits[-1].source,
         "resource": state.commits[-1].resource,
@@ -189,10 +195,17 @@ def _describe(store: Store, folder: str) -> dict[str, Any]:
         "coverage": [[_instant(window.start), _instant(window.end)] for window in state.coverage],
         "commits": len(state.visible),
         "records": sum(file.records for file in files),
-        "files": [
-            {"path": store.uri(f"{folder}/{file.path}"), "records": file.records, "bytes": file.bytes}
-            for file in files
-        ],
+        "files": [_describe_file(store, folder, file) for file in files],
+        "tombstones": [_describe_file(store, folder, file) for file in _data_files(state.with_tombstones)],
+    }
+
+
+def _describe_file(store: Store, folder: str, file: DataFile) -> dict[str, Any]:
+    return {
+        "path": store.uri(f"{folder}/{file.path}"),
+        "records": file.records,
+        "bytes": file.bytes,
+        "reads": [{"line": line, "asked_at": _instant(at)} for line, at in file.reads],
     }
 
 

@@ -18,6 +18,8 @@ STALLED_RUNS: Final = 3
 """So many runs in a row that could not move the watermark are worth a warning."""
 
 Kind = Literal["window", "snapshot", "events", "tombstones"]
+"""What a commit holds: a window of the cursor field; the whole list; single records, asked for by their keys;
+or keys that the API no longer knows. The last two cover nothing, so that they never move a watermark."""
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     :param generation: the initial sync that it belongs to or continues
     :param window: what was read, where it was a window
     :param covered: the part of the window that counts as covered
-    :param read_at: when reading began, by the server's clock
+    :param read_at: when reading began, by the server's clock; of tombstones, when it ended
     :param upstream_completed_at: end of Makini's own last completed sync, as far as this stream has seen one
     :param files: the data
     :param records: how many records they hold
@@ -146,7 +148,8 @@ class StreamState:
 
         Those of the current generation, and those of runs that began after it was opened: an incremental
         sync that ran beside a full refresh read the same source, later. While the first initial sync is
-        going on, what it has finished is visible.
+        going on, what it has finished is visible. A snapshot takes the place of everything that was read
+        before it began.
         """
         generation = self.current or self.open
         if generation is None:
@@ -158,8 +161,22 @@ class StreamState:
             if commit.generation.id == generation.id
             or (commit.read_at >= generation.end and commit.fingerprint == fingerprint)
         ]
-        newest_snapshot = max((c.id for c in commits if c.kind == "snapshot"), default=None)
-        return [c for c in commits if c.kind != "snapshot" or c.id == newest_snapshot]
+        snapshot = next((c for c in reversed(commits) if c.kind == "snapshot"), None)
+        if snapshot is None:
+            return commits
+        return [
+            c for c in commits if c is snapshot or (c.kind != "snapshot" and c.read_at >= snapshot.read_at)
+        ]
+
+    @property
+    def with_records(self) -> list[Commit]:
+        """The commits that readers take records from."""
+        return [commit for commit in self.visible if commit.kind != "tombstones"]
+
+    @property
+    def with_tombstones(self) -> list[Commit]:
+        """The commits that say which records are gone."""
+        return [commit for commit in self.visible if commit.kind == "tombstones"]
 
     @cached_property
     def coverage(self) -> list[Window]:

@@ -140,9 +140,10 @@ def test_json_tells_more(run: Run, root: Path) -> None:
         "coverage": [["2026-05-01T00:00:00Z", "2026-08-01T00:00:00Z"]],
         "commits": 1,
         "records": 2,
+        "tombstones": [],
     }
     assert Path(file.pop("path")).is_file()
-    assert file == {"records": 2, "bytes": 24}
+    assert file == {"records": 2, "bytes": 24, "reads": [{"line": 0, "asked_at": "2026-08-01T00:00:00Z"}]}
 
 
 def test_json_of_a_stream_whose_initial_sync_is_not_done(run: Run, tmp_path: Path) -> None:

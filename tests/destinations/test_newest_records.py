@@ -18,8 +18,9 @@ from makini_provider.api.records import Record, parse_instant, parse_record
 from makini_provider.destinations.files.destination import FilesDestination
 from makini_provider.destinations.files.layout import stream_folder
 from makini_provider.destinations.files.reader import newest_records
+from makini_provider.sync.coverage import Kind
 
-from .building import NOW, facts, id_at, land, record, stream
+from .building import HISTORY, NOW, facts, id_at, land, record, stream
 
 WORK_ORDERS = stream()
 FOLDER = stream_folder(WORK_ORDERS)
@@ -71,35 +72,45 @@ reads = st.builds(
     st.integers(0, 3).map(lambda n: NOW + timedelta(seconds=n)),
     st.lists(st.tuples(st.sampled_from(["1", "2", "3", None]), cursors), max_size=4),
 )
-commits = st.lists(st.lists(reads, max_size=3), min_size=1, max_size=5)
+kinds = st.sampled_from(["window", "window", "events", "tombstones"])
+commits = st.lists(st.tuples(kinds, st.lists(reads, max_size=3)), min_size=1, max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(commits, st.randoms())
 def test_the_newest_by_cursor_then_read_time_then_commit(
-    commits: list[list[Read]], chance: random.Random
+    commits: list[tuple[Kind, list[Read]]], chance: random.Random
 ) -> None:
+    """Of windows, events and tombstones, in any order; a record lives if it was seen after its tombstones."""
     versions: list[tuple[datetime, datetime, int, int, Record]] = []
+    last_seen: dict[str, datetime] = {}
+    last_missed: dict[str, datetime] = {}
     attempts = []
-    for number, parts in enumerate(commits):
+    for number, (kind, parts) in enumerate(commits):
         batches, line = [], 0
+        times = last_missed if kind == "tombstones" else last_seen
         for read in parts:
             batch = []
             for key, cursor in read.records:
                 new = record(key, cursor, version=len(versions) if key else None)
-                versions.append((parse_instant(cursor) or NEVER, read.at, number, line, new))
+                times[new.identity] = max(times.get(new.identity, read.at), read.at)
+                if kind != "tombstones":
+                    versions.append((parse_instant(cursor) or NEVER, read.at, number, line, new))
                 batch.append(new)
                 line += 1
             batches.append((read.at, batch))
-        attempts.append((number, batches))
+        attempts.append((number, kind, batches))
 
     expected = {version[4].identity: version[4].raw for version in sorted(versions, key=lambda v: v[:4])}
+    alive = [raw for key, raw in expected.items() if last_seen[key] > last_missed.get(key, NEVER)]
     chance.shuffle(attempts)
     with empty_destination() as destination:
-        for number, batches in attempts:
-            land(destination, WORK_ORDERS, batches, facts(), commit_id=id_at(NOW, number))
+        land(destination, WORK_ORDERS, [], facts(), commit_id=id_at(NOW - timedelta(days=1)))
+        for number, kind, batches in attempts:
+            about = facts(HISTORY if kind == "window" else None, kind=kind)
+            land(destination, WORK_ORDERS, batches, about, commit_id=id_at(NOW, number))
         found = list(newest_records(destination.store, FOLDER))
-    assert sorted(found) == sorted(expected.values())
+    assert sorted(found) == sorted(alive)
 
 
 def newest(*versions: tuple[Any, datetime]) -> int:

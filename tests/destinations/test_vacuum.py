@@ -222,7 +222,19 @@ def test_nothing_of_a_stream_goes_while_one_of_its_commits_is_unreadable(
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["refresh", "part", "part", "part", "incremental", "incremental", "killed"]),
+        st.sampled_from(
+            [
+                "refresh",
+                "part",
+                "part",
+                "part",
+                "incremental",
+                "incremental",
+                "killed",
+                "events",
+                "tombstones",
+            ]
+        ),
         st.integers(1, 30).map(lambda hours: timedelta(hours=hours)),
     ),
     min_size=1,
@@ -241,6 +253,9 @@ def play(destination: FilesDestination, history: list[tuple[str, timedelta]], ki
         attempt.write([record(f"{number % 5}", str(at), n=number)], at)
         if event == "killed":
             kill(attempt)
+            continue
+        if event in ("events", "tombstones") and opened is not None:
+            attempt.commit(facts(None, kind=event, generation=opened, read_at=at))
             continue
         if opened is None or event == "refresh":
             opened, done, watermark = initial(at, number, end=at), 0, at
@@ -266,12 +281,18 @@ def visible_files(commits: list[Commit]) -> set[str]:
     return {file.path for commit in StreamState(commits).visible for file in commit.files}
 
 
+def tombstones(destination: FilesDestination, folder: str) -> list[str]:
+    state = StreamState(read_commits(destination.store, folder))
+    return [file.path for commit in state.with_tombstones for file in commit.files]
+
+
 def what_matters(destination: FilesDestination, what: Stream) -> list[object]:
     state = StreamState(destination.commits(what))
     unread = state.unread(state.open) if state.open else []
     folder = stream_folder(what)
     records = sorted(newest_records(destination.store, folder))
-    return [records, committed_files(destination.store, folder), state.watermark, state.coverage, unread]
+    files = [*committed_files(destination.store, folder), *tombstones(destination, folder)]
+    return [records, files, state.watermark, state.coverage, unread]
 
 
 @settings(max_examples=60, deadline=None)

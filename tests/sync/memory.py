@@ -29,13 +29,22 @@ class MemoryDestination:
     def newest(self) -> dict[str, Record]:
         """The newest version of each record that a reader sees."""
         newest: dict[str, tuple[tuple[datetime | None, datetime, str], Record]] = {}
+        seen: dict[str, datetime] = {}
+        missed: dict[str, datetime] = {}
         for commit in StreamState(self.committed).visible:
+            times = missed if commit.kind == "tombstones" else seen
             for file in commit.files:
                 for record, read_at in self.data[file.path]:
+                    key = record.identity
+                    times[key] = max(times.get(key, read_at), read_at)
+                    if times is missed:
+                        continue
                     rank = (record.cursor or datetime.min.replace(tzinfo=read_at.tzinfo), read_at, commit.id)
-                    if record.identity not in newest or rank >= newest[record.identity][0]:
-                        newest[record.identity] = (rank, record)
-        return {identity: record for identity, (_, record) in newest.items()}
+                    if key not in newest or rank >= newest[key][0]:
+                        newest[key] = (rank, record)
+        return {
+            key: record for key, (_, record) in newest.items() if key not in missed or seen[key] > missed[key]
+        }
 
 
 class MemoryAttempt:

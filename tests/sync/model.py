@@ -11,9 +11,9 @@ from threading import RLock
 from typing import Any
 
 from makini_provider.api.client import Integration
-from makini_provider.api.dialects import ListQuery, Page, parse_list
-from makini_provider.api.errors import MakiniStatusError
-from makini_provider.api.records import parse_instant
+from makini_provider.api.dialects import ListQuery, Page, parse_list, parse_single
+from makini_provider.api.errors import MakiniNotFoundError, MakiniStatusError
+from makini_provider.api.records import Record, parse_instant
 from makini_provider.api.resources import Resource
 
 MICROSECOND = timedelta(microseconds=1)
@@ -202,6 +202,14 @@ class ModelClient:
             self._before_request(self.requests_sent)
             self.queries.append(query)
             return parse_list(self._source.answer(query), resource, query), asked_at
+
+    def read_record(self, resource: Resource, key: str) -> tuple[Record, datetime]:
+        self.requests_sent += 1
+        asked_at = self._source.tick()
+        self._before_request(self.requests_sent)
+        if key not in self._source.records:
+            raise MakiniNotFoundError(f"there is no {key}.", status=404)
+        return parse_single(json.dumps({"data": self._source.records[key]}).encode(), resource), asked_at
 
     def integration(self) -> Integration:
         self.requests_sent += 1

@@ -21,15 +21,19 @@ def stream_state(store: Store, folder: str) -> StreamState:
 
 
 def committed_files(store: Store, folder: str) -> list[str]:
-    """The data files that count, as paths below the destination."""
+    """The data files whose records count, as paths below the destination."""
     files = [
-        f"{folder}/{file.path}" for commit in stream_state(store, folder).visible for file in commit.files
+        f"{folder}/{file.path}"
+        for commit in stream_state(store, folder).with_records
+        for file in commit.files
     ]
     return list(dict.fromkeys(files))
 
 
 def newest_records(store: Store, folder: str) -> Iterator[bytes]:
     """The newest version of each record: by cursor, then by the time it was asked for, then by commit.
+
+    A record is left out where no version of it was read after its newest tombstone.
 
     The index of versions moves to a temporary file when it grows, so that memory stays flat.
 
@@ -38,7 +42,8 @@ def newest_records(store: Store, folder: str) -> Iterator[bytes]:
     :return: the records as the API sent them
     :raises MakiniDestinationError: a data file is gone or damaged
     """
-    commits = stream_state(store, folder).visible
+    state = stream_state(store, folder)
+    commits = state.with_records
     index = sqlite3.connect("", isolation_level=None)
     try:
         index.execute("PRAGMA journal_mode = OFF")
@@ -46,7 +51,21 @@ def newest_records(store: Store, folder: str) -> Iterator[bytes]:
             "CREATE TABLE newest (identity TEXT PRIMARY KEY, cursor TEXT, read_at TEXT, line INTEGER) "
             "WITHOUT ROWID"
         )
+        index.execute("CREATE TABLE gone (identity TEXT PRIMARY KEY, read_at TEXT) WITHOUT ROWID")
         index.execute("BEGIN")
+        index.executemany(
+            "INSERT INTO gone VALUES (?, ?) ON CONFLICT (identity) DO UPDATE SET "
+            "read_at = max(read_at, excluded.read_at)",
+            (
+                (tombstone.identity, _sortable(read_at))
+                for tombstone, read_at in _records(store, folder, state.with_tombstones)
+            ),
+        )
+        if state.with_tombstones:
+            index.execute(
+                "CREATE TRIGGER seen_again BEFORE INSERT ON newest BEGIN "
+                "DELETE FROM gone WHERE identity = NEW.identity AND read_at < NEW.read_at; END"
+            )
         # Commits come in the order of their ids: with the rest equal, a later line wins.
         index.executemany(
             "INSERT INTO newest VALUES (?, ?, ?, ?) ON CONFLICT (identity) DO UPDATE SET "
@@ -57,7 +76,9 @@ def newest_records(store: Store, folder: str) -> Iterator[bytes]:
                 for line, (record, read_at) in enumerate(_records(store, folder, commits))
             ),
         )
-        wanted = index.execute("SELECT line FROM newest ORDER BY line")
+        wanted = index.execute(
+            "SELECT line FROM newest WHERE identity NOT IN (SELECT identity FROM gone) ORDER BY line"
+        )
         following = next(wanted, None)
         for line, (record, _) in enumerate(_records(store, folder, commits)):
             if following is not None and line == following[0]:
