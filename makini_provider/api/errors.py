@@ -21,9 +21,11 @@
     ├── MakiniSyncError                 a sync can't be done as asked
     │   ├── NoInitialSyncError
     │   └── UnstableReadError           the list changed during every pass                  (retryable)
-    └── MakiniDestinationError          the destination can't be read or written            (retryable)
-        ├── CorruptCommitError              a commit that does not parse
-        └── FingerprintError                the stream was landed with other settings
+    ├── MakiniDestinationError          the destination can't be read or written            (retryable)
+    │   ├── CorruptCommitError              a commit that does not parse
+    │   └── FingerprintError                the stream was landed with other settings
+    └── MakiniInboxError                the inbox of webhooks can't be read or written      (retryable)
+        └── LeaseLostError                  another worker may have the event
 
 ``retryable`` decides what Airflow does: what a retry can't mend fails the task at once.
 """
@@ -173,5 +175,17 @@ class CorruptCommitError(MakiniDestinationError):
 
 class FingerprintError(MakiniDestinationError):
     """The stream was landed with another cursor field, other filters or another dialect."""
+
+    retryable = False
+
+
+class MakiniInboxError(MakiniError):
+    """The inbox of webhooks can't be read or written."""
+
+    retryable = True
+
+
+class LeaseLostError(MakiniInboxError):
+    """The worker's lease on an event has passed, and another may have it."""
 
     retryable = False

@@ -1,0 +1,1 @@
+"""Webhooks of Makini: received at once, kept in an inbox, worked off from there."""

@@ -1,0 +1,54 @@
+"""The databases that an inbox can be in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from postgresql_server import PostgreSQL, postgresql_server
+
+from makini_provider.webhooks.inbox import Inbox
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A server for many tests; those that end it have one of their own."""
+    with postgresql_server({"fsync": "off"}) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes empty databases, of either kind, and returns their URL."""
+    if request.param == "postgresql":
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        return server.new_database
+    numbers = iter(range(1_000_000))
+    return lambda: f"sqlite:///{tmp_path}/inbox-{next(numbers)}.db"
+
+
+@pytest.fixture
+def url(new_database: Callable[[], str]) -> str:
+    """An empty database."""
+    return new_database()
+
+
+@pytest.fixture
+def open_inbox() -> Iterator[Callable[..., Inbox]]:
+    """Opens inboxes, and closes them after the test."""
+    with ExitStack() as opened:
+
+        def open_inbox(url: str, **options: Any) -> Inbox:
+            inbox = Inbox(url, **options)
+            opened.callback(inbox.close)
+            return inbox
+
+        yield open_inbox
+
+
+@pytest.fixture
+def inbox(url: str, open_inbox: Callable[..., Inbox]) -> Inbox:
+    return open_inbox(url)
