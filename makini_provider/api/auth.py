@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from makini_provider.api.errors import MakiniConfigurationError
+from makini_provider.api.errors import MakiniConfigurationError, UnusableTokenError
+from makini_provider.api.token_shape import TokenShape
 
 
 class TokenSource(Protocol):
@@ -31,7 +32,7 @@ class StaticToken:
     """An API token that is valid until it is revoked.
 
     :param token: the token as it goes behind ``Bearer``
-    :raises MakiniConfigurationError: it is empty, or can't stand in a header
+    :raises UnusableTokenError: it is empty, or can't stand in a header
     """
 
     def __init__(self, token: str) -> None:
@@ -75,15 +76,18 @@ class BearerAuth(AuthBase):
 
 def _checked(token: str) -> str:
     if not token:
-        raise MakiniConfigurationError(
-            "the API token is empty.", remedy="Put it in the connection's password."
-        )
+        raise _unusable(token, "is empty.", "Put it in the connection's password.")
     if not token.isascii() or any(character.isspace() or not character.isprintable() for character in token):
-        raise MakiniConfigurationError(
-            "the API token contains white space or characters that a header can't carry.",
-            remedy="Copy it again, without line breaks and without the word 'Bearer'.",
+        raise _unusable(
+            token,
+            "contains white space or characters that a header can't carry.",
+            "Copy it again, without line breaks and without the word 'Bearer'.",
         )
     return token
+
+
+def _unusable(token: str, what: str, remedy: str) -> UnusableTokenError:
+    return UnusableTokenError(f"the API token {what}", remedy=remedy, shape=TokenShape.of(token))
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

@@ -26,6 +26,7 @@ from makini_provider.api.transport import Answer, Transport
 
 DEFAULT_PAGE_SIZE: Final = 100
 MAX_CONNECTION_PAGES: Final = 1000
+INTEGRATION_PATH: Final = "/api/integrations/current"
 COMPLETED_STATES: Final = frozenset({"done", "fulldone"})
 
 _CONNECTIONS = custom_resource("/api/system/connections")
@@ -127,9 +128,16 @@ class MakiniClient:
         A connection that does not have the endpoint, or may not read it, gives a state that says nothing.
         """
         try:
-            data = _data(self.transport.request("GET", "/api/integrations/current"))
+            return self.read_integration()
         except (MakiniNotFoundError, MakiniForbiddenError):
             return Integration(None, None, {})
+
+    def read_integration(self) -> Integration:
+        """Ask for that state, and say so where there is none or it may not be read.
+
+        :raises MakiniStatusError: the API refuses
+        """
+        data = _data(self.transport.request("GET", INTEGRATION_PATH))
         status = data.get("sync_status")
         return Integration(
             str(status).strip().lower() if status else None, parse_instant(data.get("sync_updated_at")), data

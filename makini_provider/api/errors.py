@@ -4,14 +4,22 @@
 
     MakiniError
     ├── MakiniConfigurationError        a parameter or a setting is unusable
-    │   └── UnknownResourceError
+    │   ├── UnknownResourceError
+    │   └── UnusableTokenError              can't stand in a header
     ├── TokenStoreError                 the place of a rotating pair of tokens fails        (retryable)
     │   └── TokenStoreUnusableError         no permission, or it holds something else
     ├── MakiniRequestError              a request brought no usable answer
     │   ├── MakiniConnectionError       no answer: name lookup, TLS, refused, timed out     (retryable)
     │   ├── MakiniStatusError           an answer with an error status
     │   │   ├── MakiniUnauthorizedError     401
+    │   │   │   ├── HeaderNotAcceptedError      the token is not sent as it should be
+    │   │   │   ├── TokenExpiredError
+    │   │   │   ├── TokenInvalidError           invalid, or revoked
+    │   │   │   ├── SourceCredentialsError      those of the connected system, at Makini
+    │   │   │   ├── ReauthorizationRequiredError
+    │   │   │   └── PermissionMissingError      a 403 too
     │   │   ├── MakiniForbiddenError        403
+    │   │   │   └── PermissionMissingError      a 401 too
     │   │   ├── MakiniNotFoundError         404
     │   │   ├── MakiniRateLimitError        429                                             (retryable)
     │   │   └── MakiniServerError           408, 425, 5xx                                   (retryable)
@@ -28,11 +36,17 @@
         └── LeaseLostError                  another worker may have the event
 
 ``retryable`` decides what Airflow does: what a retry can't mend fails the task at once.
+
+Those below 401 and 403 are what a diagnosis has found out (:mod:`.diagnosis`); they carry it, and tell it.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from makini_provider.api.diagnosis import Diagnosis
+    from makini_provider.api.token_shape import TokenShape
 
 
 class MakiniError(Exception):
@@ -97,6 +111,19 @@ class UnknownResourceError(MakiniConfigurationError):
     """No list endpoint has this name."""
 
 
+class UnusableTokenError(MakiniConfigurationError):
+    """The token can't stand in a header, so that no request was sent.
+
+    :param message: what is wrong with it
+    :param remedy: what to do about it
+    :param shape: what can be told of it without showing it
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", shape: TokenShape) -> None:
+        super().__init__(message, remedy=remedy)
+        self.shape = shape
+
+
 class MakiniRequestError(MakiniError):
     """A request brought no usable answer."""
 
@@ -108,7 +135,18 @@ class MakiniConnectionError(MakiniRequestError):
 
 
 class MakiniStatusError(MakiniRequestError):
-    """The API answered with an error status."""
+    """The API answered with an error status.
+
+    ``path`` is that of the request, ``told`` what the API said in its own words, and ``diagnosis`` what was
+    found out afterwards, where somebody asked.
+    """
+
+    path: str = ""
+    told: str = ""
+    diagnosis: Diagnosis | None = None
+
+    def __str__(self) -> str:
+        return str(self.diagnosis) if self.diagnosis else super().__str__()
 
 
 class MakiniUnauthorizedError(MakiniStatusError):
@@ -117,6 +155,30 @@ class MakiniUnauthorizedError(MakiniStatusError):
 
 class MakiniForbiddenError(MakiniStatusError):
     """403: the token is accepted and may not do this."""
+
+
+class HeaderNotAcceptedError(MakiniUnauthorizedError):
+    """The token does not arrive as it should: it is damaged, or something takes the header away."""
+
+
+class TokenExpiredError(MakiniUnauthorizedError):
+    """The token has run out."""
+
+
+class TokenInvalidError(MakiniUnauthorizedError):
+    """The API does not know the token, or it was revoked."""
+
+
+class SourceCredentialsError(MakiniUnauthorizedError):
+    """Makini's own credentials for the connected system are not valid any more."""
+
+
+class ReauthorizationRequiredError(MakiniUnauthorizedError):
+    """The customer must connect the system to Makini again."""
+
+
+class PermissionMissingError(MakiniUnauthorizedError, MakiniForbiddenError):
+    """The token is good, and may not do this; APIs say so with a 403 or with a 401."""
 
 
 class MakiniNotFoundError(MakiniStatusError):

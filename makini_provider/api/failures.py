@@ -86,7 +86,7 @@ def failure_of_answer(
         remedy = "It is tried again; if it goes on, give Makini's support the request ID."
     else:
         kind, remedy = _BY_STATUS.get(status, (MakiniStatusError, "The request must be changed to succeed."))
-    return kind(
+    failure = kind(
         text if text.endswith((".", "!", "?")) else f"{text}.",
         remedy=remedy,
         status=status,
@@ -94,6 +94,8 @@ def failure_of_answer(
         request_id=request_id,
         retry_after=retry_after_seconds(headers.get("Retry-After"), now=now),
     )
+    failure.path, failure.told = path, message or ""
+    return failure
 
 
 def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:

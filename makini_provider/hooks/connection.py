@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from makini_provider.api.auth import StaticToken, TokenSource
 from makini_provider.api.client import DEFAULT_PAGE_SIZE
-from makini_provider.api.errors import MakiniConfigurationError
+from makini_provider.api.errors import MakiniConfigurationError, UnusableTokenError
 from makini_provider.api.transport import TransportSettings
 
 CONNECTION_TYPE: Final = "makini"
@@ -270,8 +270,10 @@ def _token(fields: _Fields, password: str | None) -> TokenSource:
         )
     try:
         return StaticToken(password)
-    except MakiniConfigurationError as error:
-        raise fields.error(error.message, error.remedy) from None
+    except UnusableTokenError as error:
+        raise UnusableTokenError(
+            f"connection {fields.conn_id!r}: {error.message}", remedy=error.remedy, shape=error.shape
+        ) from None
 
 
 def _base_url(

@@ -17,7 +17,13 @@ from requests import Response, Session
 
 from makini_provider.api.auth import BearerAuth
 from makini_provider.api.client import MakiniClient
-from makini_provider.api.errors import MakiniConfigurationError, MakiniError
+from makini_provider.api.diagnosis import Diagnosis
+from makini_provider.api.errors import (
+    MakiniConfigurationError,
+    MakiniError,
+    MakiniStatusError,
+    UnusableTokenError,
+)
 from makini_provider.api.pacing import Pace
 from makini_provider.api.resources import Resource, get_resource
 from makini_provider.api.transport import RetryPolicy, Transport
@@ -240,6 +246,38 @@ class MakiniHook(HttpHook):
             client.transport.close()
         # The message may repeat what the server said, and the server what it was sent.
         return works, message.replace(settings.tokens.token(), "***")
+
+    def diagnose(self, failure: MakiniStatusError | None = None) -> Diagnosis:
+        """Find out why the API refuses this connection, whose fault it is and what to do.
+
+        It sends half a dozen requests at most, waits for none of them long, and asks for no new token.
+
+        :param failure: the refusal that is to be explained; without one it is asked whether there is any
+        :raises MakiniConfigurationError: the connection can't be used, for another reason than its token
+        """
+        from makini_provider.api.probing import diagnose, diagnose_unsent
+
+        source = self._source
+        try:
+            settings = self.settings
+        except UnusableTokenError as error:
+            return diagnose_unsent(source, error.shape)
+        client = _client(settings, patient=False)
+        try:
+            return diagnose(
+                client,
+                source=source,
+                token=settings.tokens.token(),
+                failure=failure,
+                connections=client.connections,
+            )
+        finally:
+            client.transport.close()
+
+    @property
+    def _source(self) -> str:
+        """Whose data it is, in words."""
+        return self.makini_conn_id
 
     # What an HttpHook has. Three attributes are there that can be set; here they follow from the connection.
 

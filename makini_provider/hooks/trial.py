@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from makini_provider.api.client import Integration, MakiniClient
 from makini_provider.api.errors import MakiniForbiddenError, MakiniNotFoundError
+from makini_provider.api.probing import COMMON_LISTS
 from makini_provider.api.resources import get_resource
-
-# Every kind of system has sites; which kind this one is shows in which list answers.
-_LISTS = ("eam/sites", "erp/sites", "wms/sites")
 
 
 def try_out(client: MakiniClient) -> tuple[bool, str]:
@@ -23,7 +21,7 @@ def try_out(client: MakiniClient) -> tuple[bool, str]:
             f"{source}. The token is good, but Makini can't log in to the connected system any more "
             "(sync status 'fail'): the system must be connected to Makini again."
         )
-    for name in _LISTS:
+    for name in COMMON_LISTS:
         try:
             count = client.count(get_resource(name))
         except (MakiniNotFoundError, MakiniForbiddenError):
@@ -31,7 +29,7 @@ def try_out(client: MakiniClient) -> tuple[bool, str]:
         found = "is readable" if count is None else f"has {count} record{'' if count == 1 else 's'}"
         return True, f"{source}. {name} {found}."
     return False, (
-        f"{source}. The token is accepted, but none of {', '.join(_LISTS)} can be read: "
+        f"{source}. The token is accepted, but none of {', '.join(COMMON_LISTS)} can be read: "
         "check the permissions of the connected system's account."
     )
 

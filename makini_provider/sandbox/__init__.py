@@ -9,8 +9,9 @@ On the command line: ``python -m makini_provider.sandbox``. In a test::
 
 from __future__ import annotations
 
+from .access import make_token
 from .behaviour import Behaviour
 from .server import DEFAULT_TOKEN, Sandbox
 from .store import Store
 
-__all__ = ["DEFAULT_TOKEN", "Behaviour", "Sandbox", "Store"]
+__all__ = ["DEFAULT_TOKEN", "Behaviour", "Sandbox", "Store", "make_token"]

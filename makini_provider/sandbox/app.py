@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -19,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .access import Refused, is_denied, is_expired, is_the_token, refusal_of
 from .behaviour import Behaviour, Fault
 from .catalogue import LISTS, find
 from .store import Store, error
@@ -82,12 +82,13 @@ class Api:
 
     async def api(self, request: Request) -> Response:
         """Answer a request to ``/api``, with the faults of the behaviour."""
-        behaviour = self.store.behaviour
+        behaviour = self._current_behaviour()
         self.requests.append(_seen(request))
         if behaviour.latency:
             await asyncio.sleep(behaviour.latency)
-        if not self._may(request):
-            return self._unauthorized()
+        refused = self._refused(request, behaviour)
+        if refused:
+            return self.error(*refused)
         fault = self._next_fault(behaviour)
         if fault in _FAULT_ERRORS:
             return self.error(int(fault), *_FAULT_ERRORS[fault])
@@ -102,11 +103,16 @@ class Api:
             return _Cut(response, end_connection=fault == "cut")
         return response
 
-    def _next_fault(self, behaviour: Behaviour) -> Fault:
+    def _current_behaviour(self) -> Behaviour:
+        behaviour = self.store.behaviour
         if behaviour is not self._behaviour:
             self._behaviour = behaviour
             self._faults = Random(behaviour.seed)
             self._sequence = list(behaviour.fault_sequence)
+            self._before_refusal = behaviour.refusal_after
+        return behaviour
+
+    def _next_fault(self, behaviour: Behaviour) -> Fault:
         if self._sequence:
             return self._sequence.pop(0)
         if behaviour.fault_rate and self._faults.random() < behaviour.fault_rate:
@@ -211,13 +217,25 @@ class Api:
     # Answers
 
     def _may(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "").encode()
-        return hmac.compare_digest(given, f"Bearer {self.token}".encode())
+        return is_the_token(request.headers.get("authorization", ""), self.token)
 
     def _unauthorized(self) -> Response:
-        return self.error(
-            401, "AUTHENTICATION_FAILED", "authentication_error", "the token is invalid or expired"
-        )
+        return self.error(*refusal_of("invalid", "plain"))
+
+    def _refused(self, request: Request, behaviour: Behaviour) -> Refused | None:
+        """Why a request to the API is refused, if it is."""
+        wording = behaviour.refusal_wording
+        if not self._may(request):
+            return refusal_of("invalid", "plain")
+        if is_expired(self.token, self.store.clock.now()):
+            return refusal_of("expired", wording)
+        if behaviour.refusal:
+            self._before_refusal -= 1
+            if self._before_refusal < 0:
+                return refusal_of(behaviour.refusal, wording)
+        if is_denied(request.scope["raw_path"].decode("ascii"), behaviour.denied):
+            return refusal_of("permission", wording, behaviour.denied_status)
+        return None
 
     def error(self, status: int, code: str, kind: str, message: str) -> Response:
         """Return an error in the spelling of the behaviour."""
@@ -226,8 +244,9 @@ class Api:
     def reply(self, status: int, body: dict[str, Any]) -> Response:
         """Return an answer with its request ID; errors are spelt as the behaviour wants."""
         request_id = self.request_id()
-        headers = {"X-Request-Id": request_id}
         behaviour = self.store.behaviour
+        place = "both" if status < 400 else behaviour.request_id_in
+        headers = {"X-Request-Id": request_id if place in ("both", "header") else ""}
         if status in (429, 503) and behaviour.retry_after is not None:
             headers["Retry-After"] = behaviour.retry_after
         if status < 400:
@@ -236,9 +255,11 @@ class Api:
             return Response(b"", status, headers)
         if behaviour.error_spelling == "html":
             return Response(_HTML.format(f"Error {status}"), status, headers, "text/html")
-        facts = body["error"] | {"request_id": request_id}
-        if behaviour.error_spelling == "flat":
-            facts["requestId"] = facts.pop("request_id")
+        flat = behaviour.error_spelling == "flat"
+        facts = dict(body["error"])
+        if place in ("both", "body"):
+            facts["requestId" if flat else "request_id"] = request_id
+        if flat:
             return Response(json.dumps(facts), status, headers, "application/json")
         return Response(json.dumps({"error": facts}), status, headers, "application/json")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from .access import Refusal, RefusalWording, RequestIdPlace
 from .changes import Numbers
 from .query import Precision, check_precision
 
@@ -21,6 +22,14 @@ Fault = Literal[
     "slow",  # answered, but after `slow_seconds`
 ]
 ErrorSpelling = Literal["nested", "flat", "html", "empty"]
+
+_CHOICES = {
+    "error_spelling": ErrorSpelling,
+    "refusal": Refusal,
+    "refusal_wording": RefusalWording,
+    "denied_status": Literal[401, 403],
+    "request_id_in": RequestIdPlace,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +61,13 @@ class Behaviour:
     :param sync_state_missing: ``/api/integrations/current`` is answered with 404.
     :param sync_states: what successive requests of ``/api/integrations/current`` see, the last one
         staying: a ``sync_status``, or a mapping of several fields.
+    :param refusal: why every token is refused with 401.
+    :param refusal_wording: whether an answer that refuses tells the reason: not at all (``plain``), by its
+        ``code`` or by its ``message``.
+    :param refusal_after: how many requests are answered before the refusal begins.
+    :param denied: what a permission is missing for: ``eam/assets``, ``eam/*``, or a path.
+    :param denied_status: 403 or 401, for what is denied.
+    :param request_id_in: where the request ID of an error stands: ``both``, ``header``, ``body``, ``none``.
     """
 
     seed: int = 0
@@ -76,6 +92,12 @@ class Behaviour:
     page_size_clamp: int | None = None
     sync_state_missing: bool = False
     sync_states: tuple[str | Mapping[str, Any], ...] = ()
+    refusal: Refusal = ""
+    refusal_wording: RefusalWording = "message"
+    refusal_after: int = 0
+    denied: tuple[str, ...] = ()
+    denied_status: Literal[401, 403] = 403
+    request_id_in: RequestIdPlace = "both"
 
     def __post_init__(self) -> None:
         check_precision(self.filter_precision)
@@ -84,8 +106,9 @@ class Behaviour:
         if odd := self.changes_per_request.keys() - set(Numbers.__slots__):
             raise ValueError(f"changes_per_request must be of {Numbers.__slots__}, not {sorted(odd)}")
         Numbers(**self.changes_per_request)
-        if self.error_spelling not in get_args(ErrorSpelling):
-            raise ValueError(f"error_spelling must be one of {get_args(ErrorSpelling)}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} must be one of {get_args(choices)}")
         if self.fault_rate and not self.faults:
             raise ValueError("fault_rate needs faults to choose from")
 
