@@ -119,12 +119,15 @@ def cause_told(code: str | None, told: str) -> Cause | None:
     “invalid or expired” names none.
     """
     # A code reads like a sentence: REAUTHORIZATION_REQUIRED.
-    text = f"{code or ''} . {told}".replace("_", " ").lower()
+    in_code, in_words = (_cause_in(text.replace("_", " ").lower()) for text in (code or "", told))
+    return in_code or in_words
+
+
+def _cause_in(text: str) -> Cause | None:
     for cause, words in _WORDS.items():
         if re.search(words, text):
             return cause
-    expired = re.search(_EXPIRED, text)
-    invalid = re.search(_INVALID, text)
+    expired, invalid = re.search(_EXPIRED, text), re.search(_INVALID, text)
     if expired and not invalid:
         return Cause.EXPIRED
     return Cause.INVALID if invalid and not expired else None

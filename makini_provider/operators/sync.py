@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from makini_provider.api.errors import (
-    MakiniConfigurationError,
-    MakiniError,
-    MakiniForbiddenError,
-    MakiniUnauthorizedError,
-    NoInitialSyncError,
-)
+from makini_provider.api.errors import MakiniConfigurationError, MakiniError, NoInitialSyncError
 from makini_provider.api.resources import get_resource
 from makini_provider.destinations.uri import check_destination
+from makini_provider.operators.refusal import refusals_explained
 from makini_provider.operators.retrying import retry_arguments
 from makini_provider.sync.windows import parse_duration, parse_time
 
@@ -122,11 +117,8 @@ class _MakiniSyncOperator(BaseOperator):
                     run_id=f"{context['ti'].dag_id}/{context['ti'].run_id}",
                     max_window=self.max_window or DEFAULT_MAX_WINDOW,
                 )
-                try:
+                with refusals_explained(hook):
                     return self._sync(sync, context)
-                except (MakiniUnauthorizedError, MakiniForbiddenError) as refused:
-                    # No retry mends it. The diagnosis is the last that the log says.
-                    raise hook.diagnose(refused).error(refused) from refused
         except MakiniError as error:
             if error.retryable:
                 raise

@@ -80,7 +80,17 @@ class Run:
     @property
     def failure(self) -> str:
         """The line of the log that says why a task has failed for good."""
-        return next(line for line in self.output.splitlines() if "AirflowFailException: " in line)
+        return next(
+            line
+            for line in self.output.splitlines()
+            if "AirflowFailException: " in line or "SourceRefusedError: " in line
+        )
+
+    @property
+    def last_words(self) -> str:
+        """What the log of the task that failed ends with, before Airflow's own lines go on."""
+        _, _, rest = self.output.rpartition("SourceRefusedError: ")
+        return rest.partition("\n2")[0]
 
     @property
     def receipts(self) -> dict[str, dict[str, Any]]:

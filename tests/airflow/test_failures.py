@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow_home import AirflowHome, DagRunner
@@ -58,11 +59,44 @@ def test_a_refused_token_fails_the_task_at_the_first_of_its_tries(
     assert run.state == "failed"
     (task,) = run.syncs
     assert (task.state, task.try_number) == ("failed", 1)
-    message = run.failure
-    assert "was answered with 401: the token is invalid or expired." in message
-    assert "(HTTP 401, code AUTHENTICATION_FAILED, request ID req-" in message
-    assert "check the connection's password first" in message
+    lines = run.last_words.splitlines()
+    assert lines[0] == (
+        "makini_default: the API does not accept the token: it is invalid, or it was revoked."
+    )
+    assert lines[1] == "What to do:"
+    assert "code AUTHENTICATION_FAILED" in run.last_words
+    assert lines[-1].startswith("Request IDs, for Makini's support: req-")
+    # Said once, and not once more for each exception in a chain.
+    assert run.output.count(lines[0]) == 1
     assert not landing.files(RESOURCE)
+
+
+@pytest.mark.parametrize(("reason", "words"), [("expired", "has expired"), ("revoked", "was revoked")])
+def test_a_token_that_ends_in_the_middle_of_a_read_stops_it_and_nothing_half_is_visible(
+    runner: DagRunner,
+    environment: dict[str, str],
+    sandbox: Sandbox,
+    landing: Landing,
+    reason: Any,
+    words: str,
+) -> None:
+    connection = json.loads(environment["AIRFLOW_CONN_MAKINI_DEFAULT"]) | {"extra": {"page_size": 5}}
+    environment = environment | {"AIRFLOW_CONN_MAKINI_DEFAULT": json.dumps(connection)}
+    sandbox.forget_requests()
+    sandbox.behave(Behaviour(refusal=reason, refusal_after=8))
+    run = runner.run("makini_initial_sync", environment)
+    (task,) = run.syncs
+    assert (task.state, task.try_number) == ("failed", 1)
+    assert words in run.last_words.splitlines()[0]
+    pages = [request for request in sandbox.requests if request["path"] == f"/api/{RESOURCE}"]
+    assert len(pages) > 3
+    assert not landing.files(RESOURCE)
+    assert not list((landing.stream(RESOURCE) / "_commits").glob("*.json"))
+    # Once the token is mended, the next run brings all of it.
+    sandbox.behave()
+    run = runner.run("makini_initial_sync", environment)
+    start, _ = window(run.syncs[0].receipt)
+    assert landing.records(RESOURCE) == since(RESOURCE, truth(sandbox, RESOURCE), start)
 
 
 def test_a_server_error_is_retried_and_explained(
@@ -173,5 +207,5 @@ def test_the_command_says_by_its_exit_code_that_the_run_failed(
         **environment | {"AIRFLOW_CONN_MAKINI_DEFAULT": json.dumps(connection)},
     )
     assert failed.code == 1
-    assert "HTTP 401" in failed.output
+    assert "the API does not accept the token" in failed.output
     assert "tok-wrong-4711" not in failed.output
