@@ -7,7 +7,8 @@
     │   ├── UnknownResourceError
     │   └── UnusableTokenError              can't stand in a header
     ├── TokenStoreError                 the place of a rotating pair of tokens fails        (retryable)
-    │   └── TokenStoreUnusableError         no permission, or it holds something else
+    │   ├── TokenStoreUnusableError         no permission, or it holds something else
+    │   └── TokenStoreChangedError          somebody else wrote there since it was read     (retryable)
     ├── MakiniRequestError              a request brought no usable answer
     │   ├── MakiniConnectionError       no answer: name lookup, TLS, refused, timed out     (retryable)
     │   ├── MakiniStatusError           an answer with an error status
@@ -105,6 +106,10 @@ class TokenStoreUnusableError(TokenStoreError):
     """The place answers and won't serve as it is: permission is missing, or it holds something else."""
 
     retryable = False
+
+
+class TokenStoreChangedError(TokenStoreError):
+    """Somebody else wrote since this one read: what is there now must be read before anything is kept."""
 
 
 class UnknownResourceError(MakiniConfigurationError):

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from places import Database, Service
+from secret_services import SecretService
+from secret_services.aws import SecretsManager
+from secret_services.azure import KeyVault
+from secret_services.database import Database
+from secret_services.vault import Vault
 
 from makini_provider.api.errors import (
     MakiniConfigurationError,
     MakiniError,
+    TokenStoreChangedError,
     TokenStoreError,
     TokenStoreUnusableError,
 )
@@ -25,15 +32,31 @@ ACCESS, REFRESH = "access-4711-nobody-may-see", "refresh-4711-nobody-may-see"
 PAIR = TokenPair(ACCESS, REFRESH, obtained_at=NOW, expires_at=NOW + timedelta(days=30))
 
 
-@pytest.fixture(params=["variable"])
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    service = {"variable": Database}[request.param](tmp_path)
+@pytest.fixture(scope="module")
+def aws() -> Iterator[SecretsManager]:
+    account = SecretsManager()
+    yield account
+    account.close()
+
+
+@pytest.fixture(params=["variable", "aws-secrets-manager", "vault", "azure-key-vault"])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SecretService]:
+    service: SecretService
+    match request.param:
+        case "variable":
+            service = Database(tmp_path)
+        case "aws-secrets-manager":
+            service = request.getfixturevalue("aws")
+        case "vault":
+            service = Vault()
+        case "azure-key-vault":
+            service = KeyVault(tmp_path)
     with service.running():
         yield service
 
 
 @pytest.fixture
-def store(service: Service) -> TokenStore:
+def store(service: SecretService) -> TokenStore:
     return open_token_store(service.uri, conn_id="acme")
 
 
@@ -58,7 +81,7 @@ def test_a_new_place_has_no_pair(store: TokenStore) -> None:
     ],
 )
 def test_what_was_saved_is_loaded_by_whoever_opens_the_store(
-    service: Service, store: TokenStore, pair: TokenPair
+    service: SecretService, store: TokenStore, pair: TokenPair
 ) -> None:
     store.save(pair)
     assert open_token_store(service.uri, conn_id="acme").load() == pair
@@ -72,7 +95,7 @@ def test_the_latest_pair_wins(store: TokenStore) -> None:
         assert loaded.refresh_token == f"refresh-{number}"
 
 
-def test_both_tokens_are_kept_in_one_document(service: Service, store: TokenStore) -> None:
+def test_both_tokens_are_kept_in_one_document(service: SecretService, store: TokenStore) -> None:
     store.save(PAIR)
     document = json.loads(service.text() or "")
     assert document["format_version"] == 1
@@ -87,7 +110,7 @@ def test_both_tokens_are_kept_in_one_document(service: Service, store: TokenStor
         "a password of another program",
         "{}",
         "[" * 5000,
-        '{"format_version": 2, "connection": "acme"}',
+        '{"format_version":2,"connection":"acme"}',
         '{"format_version":1,"connection":"acme","tokens":{"access_token":"' + ACCESS + '"}}',
         '{"format_version":1,"connection":"acme","tokens":{"access_token":"' + ACCESS + '",'
         '"refresh_token":"","obtained_at":"2026-11-24T08:00:00Z"}}',
@@ -95,7 +118,7 @@ def test_both_tokens_are_kept_in_one_document(service: Service, store: TokenStor
         '"refresh_token":"r","obtained_at":"2026-11-24T08:00:00"}}',
     ],
 )
-def test_what_is_no_pair_is_an_error_and_stays(service: Service, store: TokenStore, text: str) -> None:
+def test_what_is_no_pair_is_an_error_and_stays(service: SecretService, store: TokenStore, text: str) -> None:
     service.put(text)
     with pytest.raises(TokenStoreUnusableError, match=r"holds something that is not a pair") as caught:
         store.load()
@@ -104,18 +127,20 @@ def test_what_is_no_pair_is_an_error_and_stays(service: Service, store: TokenSto
     assert service.text() == text
 
 
-def test_the_pair_of_another_connection_is_refused(service: Service, store: TokenStore) -> None:
+def test_the_pair_of_another_connection_is_refused(service: SecretService, store: TokenStore) -> None:
     store.save(PAIR)
     other = open_token_store(service.uri, conn_id="other")
     with pytest.raises(TokenStoreUnusableError, match=r"the tokens of connection 'acme', not of 'other'"):
         other.load()
 
 
-def test_a_store_that_is_down_is_an_error_that_a_retry_may_mend(service: Service, store: TokenStore) -> None:
+def test_a_store_that_is_down_is_an_error_that_a_retry_may_mend(
+    service: SecretService, store: TokenStore
+) -> None:
     store.save(PAIR)
     with service.down():
         for operation in (store.load, lambda: store.save(replace(PAIR, access_token="a2"))):
-            with pytest.raises(TokenStoreError, match=store.name) as caught:
+            with pytest.raises(TokenStoreError, match=re.escape(store.name)) as caught:
                 operation()
             assert caught.value.retryable
             assert caught.value.remedy
@@ -123,12 +148,13 @@ def test_a_store_that_is_down_is_an_error_that_a_retry_may_mend(service: Service
     assert store.load() == PAIR
 
 
-def test_what_may_only_be_read_can_t_be_written(service: Service, store: TokenStore) -> None:
+def test_what_may_only_be_read_can_t_be_written(service: SecretService, store: TokenStore) -> None:
     store.save(PAIR)
     with service.read_only():
-        assert store.load() == PAIR
+        reader = open_token_store(service.uri, conn_id="acme")
+        assert reader.load() == PAIR
         with pytest.raises(TokenStoreError, match=r"can't be written") as caught:
-            store.save(replace(PAIR, access_token="access-2"))
+            reader.save(replace(PAIR, access_token="access-2"))
     assert caught.value.remedy
     assert shows_no_token(caught.value)
     assert store.load() == PAIR
@@ -141,11 +167,126 @@ def test_nothing_that_is_shown_of_a_store_is_secret(store: TokenStore) -> None:
     assert REFRESH not in shown
 
 
+def test_a_pair_is_not_kept_over_one_that_another_has_kept_meanwhile() -> None:
+    vault = Vault()
+    with vault.running():
+        ours, theirs = (open_token_store(vault.uri, conn_id="acme") for _ in range(2))
+        assert ours.load() is theirs.load() is None
+        theirs.save(PAIR)
+        with pytest.raises(TokenStoreChangedError, match=r"somebody else wrote there meanwhile"):
+            ours.save(replace(PAIR, access_token="older"))
+        assert ours.load() == PAIR
+        ours.save(replace(PAIR, access_token="newer"))
+        assert json.loads(vault.text() or "")["tokens"]["access_token"] == "newer"
+
+
+def test_a_secret_that_was_deleted_in_vault_is_no_pair_and_can_be_written_again() -> None:
+    vault = Vault()
+    with vault.running():
+        store = open_token_store(vault.uri, conn_id="acme")
+        store.save(PAIR)
+        vault.delete("makini/acme")
+        assert store.load() is None
+        store.save(PAIR)
+        assert store.load() == PAIR
+
+
+def test_a_mount_that_vault_does_not_have_is_not_taken_for_an_empty_one() -> None:
+    vault = Vault()
+    with vault.running():
+        store = open_token_store("vault://kv/makini/acme", conn_id="acme")
+        for operation in (store.load, lambda: store.save(PAIR)):
+            with pytest.raises(TokenStoreUnusableError, match=r"'kv' is no mount of a key/value engine"):
+                operation()
+
+
+def test_a_vault_token_that_is_not_valid_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Vault().running():
+        monkeypatch.setenv("VAULT_TOKEN", "hvs.another")
+        with pytest.raises(
+            TokenStoreUnusableError, match=r"can't be read: permission denied\. .*VAULT_TOKEN"
+        ):
+            open_token_store(Vault.uri, conn_id="acme").load()
+
+
+def test_aws_without_a_region_or_credentials_is_told(
+    aws: SecretsManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with aws.running():
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        with pytest.raises(TokenStoreUnusableError, match=r"no region is known\. Add '\?region=…'"):
+            open_token_store("aws-secrets-manager://makini", conn_id="acme").load()
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        with pytest.raises(TokenStoreUnusableError, match=r"there are no AWS credentials"):
+            open_token_store(aws.uri, conn_id="acme").load()
+
+
+def test_azure_without_an_identity_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with KeyVault(tmp_path).running():
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+        monkeypatch.delenv("AZURE_CLIENT_SECRET")
+        with pytest.raises(TokenStoreUnusableError, match=r"CredentialUnavailableError|ClientAuth"):
+            open_token_store(KeyVault.uri, conn_id="acme").load()
+
+
+def test_what_aws_is_asked_and_answers_is_not_logged(
+    aws: SecretsManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    with aws.running(), caplog.at_level("DEBUG"):
+        store = open_token_store(aws.uri, conn_id="acme")
+        store.save(PAIR)
+        assert store.load() == PAIR
+        assert ACCESS not in caplog.text
+        # What others ask is.
+        assert ACCESS in (aws.text() or "")
+        assert ACCESS in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("uri", "package", "extra"),
+    [
+        ("aws-secrets-manager://makini", "boto3", "aws"),
+        ("vault://secret/makini", "hvac", "vault"),
+        ("azure-key-vault://makini/acme", "azure.core", "azure-key-vault"),
+    ],
+)
+def test_a_client_that_is_not_installed_is_named_with_its_extra(
+    uri: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("makini_provider.hooks.token_stores.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [_Without(package), *sys.meta_path])
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MakiniConfigurationError) as caught:
+        open_token_store(uri, conn_id="acme")
+    assert f"needs the package '{package}" in str(caught.value)
+    assert f"pip install 'airflow-provider-makini[{extra}]'" in str(caught.value)
+
+
+class _Without:
+    """An environment that lacks a package."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == self._package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("makini_acme_tokens", r"is not a URI\."),
-        ("redis://tokens", r"no such kind of store; known are variable"),
+        ("makini_acme_tokens", r"token_store is not a URI\."),
+        ("redis://tokens", r"no such kind of store; known are variable, aws-secrets-manager, vault, azure"),
+        ("aws-secrets-manager://", r"names no secret"),
+        ("aws-secrets-manager://makini?regoin=x", r"the option 'regoin', .* Did you mean 'region'\?"),
+        ("vault://secret", r"must name a mount and a path below it"),
+        ("azure-key-vault://makini", r"must name a vault and a secret in it"),
+        ("azure-key-vault://makini/acme_1", r"names a secret that Key Vault can't have"),
+        ("azure-key-vault://x:y/acme", r"names a vault with characters that none can have"),
         ("variable://user:pass@tokens", r"contains a password"),
         ("variable://tokens?ttl=1", r"has the option 'ttl', which is not known"),
         ("variable://aws_default@tokens", r"names an Airflow connection before '@'"),

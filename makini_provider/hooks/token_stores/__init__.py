@@ -10,8 +10,12 @@ from makini_provider.api.token_pair import TokenStore
 from makini_provider.hooks.token_stores.document import DocumentStore, Place
 from makini_provider.hooks.token_stores.location import EXAMPLES, Location
 
+# The module of each kind, and the extra that brings its client.
 _STORES: Final = {
-    "variable": "variable:variable_place",
+    "variable": ("variable", ""),
+    "aws-secrets-manager": ("aws_secrets_manager", "aws"),
+    "vault": ("hashicorp_vault", "vault"),
+    "azure-key-vault": ("azure_key_vault", "azure-key-vault"),
 }
 
 
@@ -28,6 +32,13 @@ def open_token_store(uri: str, *, conn_id: str) -> TokenStore:
             f"token_store {location.uri!r}: no such kind of store; known are {', '.join(_STORES)}.",
             remedy=EXAMPLES,
         )
-    module, _, function = _STORES[location.scheme].partition(":")
-    place: Place = getattr(import_module(f"{__name__}.{module}"), function)(location, conn_id)
+    module, extra = _STORES[location.scheme]
+    try:
+        kind = import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as error:
+        raise location.unusable(
+            f"needs the package {error.name!r}, which is not installed",
+            f"Install it on every machine that runs tasks: pip install 'airflow-provider-makini[{extra}]'.",
+        ) from None
+    place: Place = kind.place(location, conn_id)
     return DocumentStore(place, conn_id)

@@ -22,14 +22,14 @@ class Location:
     :param uri: as it was given; it holds no secret, since every part that could is refused
     :param scheme: the kind of store
     :param airflow_conn_id: the Airflow connection to log in with, where one is named
-    :param path: everything before the query, without slashes at its ends
+    :param segments: what stands between the slashes before the query; a slash of a name is written ``%2F``
     :param options: the query
     """
 
     uri: str
     scheme: str
     airflow_conn_id: str | None
-    path: str
+    segments: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -41,7 +41,8 @@ class Location:
         # Parsed by hand: names of secrets are no host names, and urlsplit would lower or refuse them.
         scheme, found, rest = uri.strip().partition("://")
         if not found:
-            raise MakiniConfigurationError(f"token_store {uri!r} is not a URI.", remedy=EXAMPLES)
+            # Not shown: it could be a token in the wrong field.
+            raise MakiniConfigurationError("token_store is not a URI.", remedy=EXAMPLES)
         rest, _, query = rest.partition("?")
         login, at, path = rest.rpartition("@")
         if ":" in login or "#" in rest:
@@ -55,9 +56,14 @@ class Location:
             uri=uri.strip(),
             scheme=scheme.lower(),
             airflow_conn_id=unquote(login) if at else None,
-            path=unquote(path).strip("/"),
+            segments=tuple(unquote(segment) for segment in path.split("/") if segment),
             options=options,
         )
+
+    @property
+    def path(self) -> str:
+        """The segments, joined."""
+        return "/".join(self.segments)
 
     def unusable(self, why: str, remedy: str = EXAMPLES) -> MakiniConfigurationError:
         """Return the error to raise for a part that can't be used."""

@@ -16,7 +16,7 @@ _DESCRIPTION: Final = "Tokens of a Makini connection; written by its provider."
 _LONGEST_KEY: Final = 250
 
 
-def variable_place(location: Location, conn_id: str) -> Place:
+def place(location: Location, conn_id: str) -> Place:
     """Return the Variable that a URI names; one named after the connection where it names none.
 
     :raises MakiniConfigurationError: the name can't be used, or Airflow would show the value

@@ -1,11 +1,10 @@
-"""Places for secrets, real ones where a machine can have them, as the one who runs them sees them."""
+"""Airflow's own database, for its Variables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from airflow import settings
@@ -13,31 +12,6 @@ from airflow.models.base import Base
 from airflow.models.variable import Variable
 from sqlalchemy import create_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
-
-
-class Service(Protocol):
-    """A service that keeps secrets.
-
-    :param uri: of one place there, for a connection of its own
-    """
-
-    uri: str
-
-    def put(self, text: str) -> None:
-        """Keep a text at that place which no store of ours wrote."""
-        ...
-
-    def text(self) -> str | None:
-        """What is there."""
-        ...
-
-    def down(self) -> AbstractContextManager[None]:
-        """Let nobody reach it."""
-        ...
-
-    def read_only(self) -> AbstractContextManager[None]:
-        """Let it be read and not written."""
-        ...
 
 
 class Database:
