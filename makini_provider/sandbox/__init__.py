@@ -13,5 +13,6 @@ from .access import make_token
 from .behaviour import Behaviour
 from .server import DEFAULT_TOKEN, Sandbox
 from .store import Store
+from .webhooks import WebhookSettings
 
-__all__ = ["DEFAULT_TOKEN", "Behaviour", "Sandbox", "Store", "make_token"]
+__all__ = ["DEFAULT_TOKEN", "Behaviour", "Sandbox", "Store", "WebhookSettings", "make_token"]

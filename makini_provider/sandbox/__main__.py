@@ -10,6 +10,7 @@ import threading
 from datetime import UTC, datetime
 
 from .server import DEFAULT_TOKEN, Sandbox, check_loopback
+from .webhooks import WebhookSettings
 
 
 def _moment(text: str) -> datetime:
@@ -54,6 +55,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--now", type=_moment, help="the time on the server's clock, ISO 8601 (default: real time)"
     )
+    parser.add_argument("--webhook-url", help="send a webhook of each change there (default: none)")
+    parser.add_argument(
+        "--webhook-secret", default=WebhookSettings().secret, help="webhooks are signed with it"
+    )
     return parser.parse_args(argv)
 
 
@@ -63,7 +68,13 @@ def main(argv: list[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    sandbox = Sandbox(**vars(arguments))
+    given = vars(arguments)
+    try:
+        webhooks = WebhookSettings(url=given.pop("webhook_url"), secret=given.pop("webhook_secret"))
+    except ValueError as bad:
+        sys.stderr.write(f"--webhook-url: {bad}\n")
+        return 2
+    sandbox = Sandbox(**given, webhooks=webhooks)
     try:
         sandbox.start()
     except OSError as bad:

@@ -23,6 +23,7 @@ from .behaviour import Behaviour, Fault
 from .catalogue import LISTS, find
 from .store import Store, error
 from .table import Record
+from .webhooks import Webhooks, WebhookSettings
 
 _WELCOME = """\
 Makini sandbox: a local stand-in for the Makini API, with invented data.
@@ -63,10 +64,12 @@ class Api:
 
     :param store: holds the data.
     :param token: the bearer token that requests need.
+    :param webhooks: sends a webhook of each change.
     """
 
-    def __init__(self, store: Store, token: str) -> None:
+    def __init__(self, store: Store, token: str, webhooks: Webhooks | None = None) -> None:
         self.store = store
+        self.webhooks = webhooks or Webhooks()
         self.token = token
         #: Requests to ``/api`` in the order they came.
         self.requests: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED_REQUESTS)
@@ -197,6 +200,11 @@ class Api:
             clock.set(datetime.fromisoformat(body["now"]))
         clock.advance(timedelta(seconds=body.get("advance", 0)))
         return {"now": clock.now().isoformat()}
+
+    def set_webhooks(self, body: dict[str, Any]) -> dict[str, int]:
+        """``POST /_sandbox/webhooks``: the fields that are not given are as by default."""
+        self.webhooks.configure(WebhookSettings.from_json(body))
+        return self.webhooks.counts()
 
     def truth(self, query: dict[str, str]) -> list[Record]:
         """``GET /_sandbox/records?resource=eam/work-orders``: all records, whatever the behaviour."""
@@ -338,6 +346,8 @@ def make_app(api: Api) -> ASGIApp:
         Route("/_sandbox/behaviour", steered(api.set_behaviour), methods=["POST"]),
         Route("/_sandbox/integration", steered(api.set_integration), methods=["POST"]),
         Route("/_sandbox/clock", steered(api.set_clock), methods=["POST"]),
+        Route("/_sandbox/webhooks", steered(api.set_webhooks), methods=["POST"]),
+        Route("/_sandbox/webhooks", steered(lambda _: api.webhooks.counts()), methods=["GET"]),
         Route("/_sandbox/records", steered(api.truth), methods=["GET"]),
         Route("/_sandbox/requests", api.seen, methods=["GET", "DELETE"]),
     ]

@@ -16,6 +16,7 @@ import uvicorn
 from .app import Api, make_app
 from .behaviour import Behaviour
 from .store import Store
+from .webhooks import Webhooks, WebhookSettings
 
 #: What the token says of itself: {"alg":"none"}, {"sub":"makini-sandbox","exp":4102444800}: the year 2100.
 DEFAULT_TOKEN = (
@@ -50,6 +51,7 @@ class Sandbox:
     :param now: the time on the server's clock; the real time when not given.
     :param max_per_page: larger pages are cut to this size silently.
     :param behaviour: faults and oddities, none by default.
+    :param webhooks: where webhooks go, and how; by default none are sent.
     """
 
     def __init__(
@@ -64,12 +66,16 @@ class Sandbox:
         now: datetime | None = None,
         max_per_page: int = 500,
         behaviour: Behaviour | None = None,
+        webhooks: WebhookSettings | None = None,
     ) -> None:
         check_loopback(host)
         self.store = Store(
             seed=seed, records=records, days=days, now=now, max_per_page=max_per_page, behaviour=behaviour
         )
-        self._api = Api(self.store, token)
+        #: Sends a webhook of each change.
+        self.webhooks = Webhooks(webhooks)
+        self.store.on_change = self.webhooks.announce
+        self._api = Api(self.store, token, self.webhooks)
         self._address = (host, port)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -133,6 +139,7 @@ class Sandbox:
 
     def stop(self) -> None:
         """Stop; connections that are open are closed."""
+        self.webhooks.stop()
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True

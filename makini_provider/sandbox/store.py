@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -47,6 +47,8 @@ class Store:
         behaviour: Behaviour | None = None,
     ) -> None:
         self.lock = RLock()
+        #: Told of what :meth:`change` has changed, and of what happens before a list is read.
+        self.on_change: Callable[[Changes], None] = lambda _: None
         self.clock = Clock(now)
         self.max_per_page = max_per_page
         #: What links start with.
@@ -149,7 +151,8 @@ class Store:
             if target.parent is not None and target.parent not in self.table("eam/work-orders"):
                 return _no_record(target.parent)
             if changes := self._behaviour.changes_per_request:
-                change(self, self._data, Numbers(**changes), [target.endpoint.resource], self._chance)
+                resources = [target.endpoint.resource]
+                self.on_change(change(self, self._data, Numbers(**changes), resources, self._chance))
             try:
                 return 200, self._list(target, list(params))
             except BadQueryError as bad:
@@ -330,6 +333,7 @@ class Store:
             changes = change(self, self._data, numbers, resources, rng)
             now = iso(self.clock.stamp())
             self.set_integration(sync_status="done", sync_updated_at=now, updated_at=now)
+            self.on_change(changes)
             return changes
 
 

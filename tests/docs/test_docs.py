@@ -17,7 +17,7 @@ import pytest
 
 from makini_provider.operators.planning import DagSettings, run_form
 from makini_provider.operators.sync import MakiniIncrementalSyncOperator, MakiniInitialSyncOperator
-from makini_provider.sandbox import Behaviour, Sandbox
+from makini_provider.sandbox import Behaviour, Sandbox, WebhookSettings
 from makini_provider.sandbox.app import Api, make_app
 
 from .pages import DOCS, PAGES, ROOT, anchors, blocks, first_cells, links, section
@@ -182,6 +182,11 @@ def test_the_receipt_is_explained_field_by_field(tmp_path: Path) -> None:
 def test_every_behaviour_of_the_sandbox_is_documented() -> None:
     told = first_cells(section(DOCS / "sandbox.md", "Misbehaving"))
     assert sorted(told) == sorted(Behaviour.__dataclass_fields__)
+
+
+def test_every_setting_of_the_sandboxs_webhooks_is_documented() -> None:
+    told = first_cells(section(DOCS / "sandbox.md", "Webhooks"))
+    assert sorted(told) == sorted(WebhookSettings.__dataclass_fields__)
 
 
 def test_every_way_to_steer_the_sandbox_is_documented() -> None:
