@@ -157,14 +157,14 @@ class AirflowHome:
 class DagRunner:
     """Runs DAGs of an Airflow home, one after the other, in one process beside the tests'."""
 
-    def __init__(self, home: AirflowHome) -> None:
+    def __init__(self, home: AirflowHome, environment: Mapping[str, str]) -> None:
         self.home = home
         self._log = home.folder / "dag-runner.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(HERE / "dag_runner.py")],
                 cwd=home.folder,
-                env=home.environment,
+                env=home.environment | dict(environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -214,8 +214,12 @@ class DagRunner:
 
 
 @contextlib.contextmanager
-def dag_runner(home: AirflowHome) -> Iterator[DagRunner]:
-    runner = DagRunner(home)
+def dag_runner(home: AirflowHome, **environment: str) -> Iterator[DagRunner]:
+    """Start a process that runs DAGs.
+
+    :param environment: what its Airflow is configured with, beside the home's own
+    """
+    runner = DagRunner(home, environment)
     try:
         yield runner
     finally:

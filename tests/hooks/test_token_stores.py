@@ -248,7 +248,7 @@ def test_what_aws_is_asked_and_answers_is_not_logged(
     [
         ("aws-secrets-manager://makini", "boto3", "aws"),
         ("vault://secret/makini", "hvac", "vault"),
-        ("azure-key-vault://makini/acme", "azure.core", "azure-key-vault"),
+        ("azure-key-vault://my-vault/makini-acme", "azure.core", "azure-key-vault"),
     ],
 )
 def test_a_client_that_is_not_installed_is_named_with_its_extra(

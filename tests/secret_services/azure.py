@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from secret_services.http_service import Answer, HttpService
 
-VAULT = "makini-tests.vault.azure.net"
+VAULT = "my-vault.vault.azure.net"
 LOGIN = "login.microsoftonline.com"
 TENANT = "11111111-2222-3333-4444-555555555555"
 BEARER = "bearer-token-of-entra"
@@ -32,7 +32,7 @@ BEARER = "bearer-token-of-entra"
 class KeyVault(HttpService):
     """One key vault, and the login to it."""
 
-    uri = "azure-key-vault://makini-tests/makini-acme"
+    uri = "azure-key-vault://my-vault/makini-acme"
     _place = "makini-acme"
 
     def __init__(self, folder: Path) -> None:
