@@ -30,6 +30,7 @@ from makini_provider.api.errors import (
 )
 from makini_provider.api.failures import failure_of_answer
 from makini_provider.api.pacing import Pace
+from makini_provider.api.quiet import quiet_pools, without_frames
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,8 @@ class Transport:
                 self.clock.observe(response.headers.get("Date"))
                 body = self._body(response, started)
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            raise _connection_error(method, url, error, self._settings.timeout) from error
+            unanswered = _connection_error(method, url, error, self._settings.timeout)
+            raise unanswered from without_frames(error)
         log.debug(
             "%s %s: %s in %.0f ms", method, path, response.status_code, (time.monotonic() - started) * 1000
         )
@@ -275,6 +277,15 @@ class _PatientAdapter(HTTPAdapter):
     def __init__(self, timeout: float, pool_size: int) -> None:
         self._timeout = (min(_CONNECT_TIMEOUT, timeout), timeout)
         super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = quiet_pools(self.poolmanager.pool_classes_by_scheme)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = quiet_pools(manager.pool_classes_by_scheme)
+        return manager
 
     def send(
         self,

@@ -399,6 +399,18 @@ def test_list_records_reads_all_pages(hook: MakiniHook, server: RecordingServer)
     assert [received.query["page"] for received in server.received] == ["1", "2"]
 
 
+def test_a_next_page_on_another_host_is_asked_for_at_the_connections_own(
+    hook: MakiniHook, server: RecordingServer
+) -> None:
+    with RecordingServer() as elsewhere:
+        first = records(site("a"), page=1, last_page=2, total=2)
+        first.body["links"]["next"] = f"{elsewhere.url}/api/eam/sites?page=2"
+        server.replies = [first, records(site("b"), page=2, last_page=2, total=2)]
+        assert [record["key"] for record in hook.list_records("eam/sites")] == ["a", "b"]
+        assert elsewhere.received == []
+    assert [received.query["page"] for received in server.received] == ["1", "2"]
+
+
 def test_list_records_asks_only_as_records_are_taken(hook: MakiniHook, server: RecordingServer) -> None:
     server.replies = [records(site("a"), page=1, last_page=2, total=2)]
     found = hook.list_records("eam/sites")

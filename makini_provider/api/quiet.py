@@ -1,0 +1,48 @@
+"""Keeps the token out of what HTTP libraries show of a request: when debugged, and when they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from urllib3.connectionpool import HTTPConnectionPool
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+
+def quiet_pools(pools: Mapping[str, type[HTTPConnectionPool]]) -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools of connections that never print what they send.
+
+    ``http.client.HTTPConnection.debuglevel = 1``, set anywhere in the process, prints every header of every
+    request to the standard output: a class that has the attribute itself does not take part.
+
+    :param pools: by scheme, as a pool manager of urllib3 has them
+    """
+    return {scheme: _quiet(pool) for scheme, pool in pools.items()}
+
+
+def _quiet(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    connection = pool.ConnectionCls
+    if "debuglevel" in vars(connection):
+        return pool
+    silent = type(connection.__name__, (connection,), {"debuglevel": 0})
+    return type(pool.__name__, (pool,), {"ConnectionCls": silent})
+
+
+def without_frames(error: ErrorT) -> ErrorT:
+    """Return an error, and what it comes from, without the frames it went through.
+
+    Frames of HTTP libraries hold a request's headers, and what records an error's local variables (Airflow's
+    own Sentry integration does) would send the token along.
+
+    :param error: of a request that was not answered
+    """
+    seen: list[BaseException] = []
+    open_ends: list[BaseException | None] = [error]
+    while open_ends:
+        one = open_ends.pop()
+        if one is not None and one not in seen:
+            seen.append(one)
+            one.__traceback__ = None
+            open_ends += [one.__cause__, one.__context__]
+    return error
