@@ -35,7 +35,7 @@ Each task returns a *receipt* (XCom): counts, files, watermark, warnings.
 """,
 )
 def makini_initial_sync() -> None:
-    @task
+    @task(retries=3, retry_delay=timedelta(minutes=1))
     def plan(params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         return plan_items(SETTINGS, params or {})
 
@@ -43,7 +43,7 @@ def makini_initial_sync() -> None:
         task_id="sync",
         destination=SETTINGS.destination,
         history=SETTINGS.history,
-        map_index_template="{{ task.makini_conn_id }} · {{ task.resource }}",
+        map_index_template="{{ task.source }} · {{ task.resource }}",
         retries=3,
         retry_delay=timedelta(minutes=1),
         retry_exponential_backoff=2.0,

@@ -36,13 +36,14 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "makini_provider.hooks.makini.MakiniHook",
                 "hook-name": "Makini",
                 "ui-field-behaviour": {
-                    # The host carries the scheme; the login is for client credentials, which come later.
-                    "hidden-fields": ["schema", "login"],
-                    "relabeling": {"password": "API token"},
+                    # The host carries the scheme.
+                    "hidden-fields": ["schema"],
+                    "relabeling": {"login": "Client id", "password": "API token or client secret"},
                     "placeholders": {
                         "host": "https://api.makini.io",
                         "port": "443",
-                        "password": "Token of one Makini connection",
+                        "login": "Of an application; empty with an API token",
+                        "password": "Token of one Makini connection, or the application's secret",
                     },
                 },
                 "conn-fields": _conn_fields(),
@@ -54,6 +55,32 @@ def get_provider_info() -> dict[str, Any]:
 def _conn_fields() -> dict[str, Any]:
     """Fields of the form that are kept in the connection's ``extra``; all may be left empty."""
     return {
+        "auth": {
+            "label": "Way in",
+            "description": "token, client_credentials or refresh_token. Default: by what is filled in.",
+            "schema": {
+                "type": ["string", "null"],
+                "enum": ["token", "client_credentials", "refresh_token", "", None],
+            },
+        },
+        "makini_connection": {
+            "label": "Makini connection",
+            "description": "With a client id: the id of the Makini connection to read. Empty: operators name "
+            "it, and the example DAGs read all.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "refresh_token": {
+            "label": "Refresh token",
+            "description": "The first one, as connecting the system gave it; it is used once. Needs a client "
+            "id and a token store.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "token_store": {
+            "label": "Token store",
+            "description": "Where the tokens are kept that follow the first refresh token, such as "
+            "variable://makini_acme_tokens.",
+            "schema": {"type": ["string", "null"]},
+        },
         "page_size": {
             "label": "Page size",
             "description": "Records asked for in one request; the API may give fewer. Default: 100.",

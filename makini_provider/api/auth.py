@@ -49,6 +49,24 @@ class StaticToken:
         return "StaticToken(***)"
 
 
+class Unsigned(AuthBase):
+    """Leaves requests as they are: they prove by their body who sends them.
+
+    As an ``AuthBase``, because ``requests`` would else take a ``.netrc`` entry.
+    """
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        return request
+
+    def token(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def renew(self, request: PreparedRequest) -> bool:  # noqa: ARG002
+        """Return false: there is no token."""
+        return False
+
+
 class BearerAuth(AuthBase):
     """Sets ``Authorization: Bearer`` on requests to one origin, and refuses all others.
 
@@ -57,11 +75,15 @@ class BearerAuth(AuthBase):
 
     :param tokens: where the token comes from
     :param base_url: the only origin (scheme, host and port) that may see it
+    :param system: where the token of requests below ``/api/system/`` comes from, where that is another: an
+        application's own, while ``tokens`` are those of one of its connections
     """
 
-    def __init__(self, tokens: TokenSource, base_url: str) -> None:
+    def __init__(self, tokens: TokenSource, base_url: str, *, system: TokenSource | None = None) -> None:
         self._tokens = tokens
+        self._system = system or tokens
         self._origin = _origin(base_url)
+        self._system_path = f"{urlsplit(base_url).path.rstrip('/')}/api/system/"
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         if _origin(request.url or "") != self._origin:
@@ -70,8 +92,27 @@ class BearerAuth(AuthBase):
                 f"it belongs to {self._origin[1]!r}.",
                 remedy="Use paths below the connection's base URL.",
             )
-        request.headers["Authorization"] = f"Bearer {_checked(self._tokens.token())}"
+        request.headers["Authorization"] = f"Bearer {_checked(self._source(request).token())}"
         return request
+
+    def token(self) -> str:
+        """The token that requests carry now."""
+        return self._tokens.token()
+
+    def renew(self, request: PreparedRequest) -> bool:
+        """Whether there is another token than the one that a request carried and the API refused."""
+        refused = token_of(request)
+        return self._source(request).renewed(refused) not in (None, refused)
+
+    def _source(self, request: PreparedRequest) -> TokenSource:
+        path = urlsplit(request.url or "").path
+        return self._system if path.startswith(self._system_path) else self._tokens
+
+
+def token_of(request: PreparedRequest) -> str:
+    """The bearer token that a request carries; empty where it carries none."""
+    headers = request.headers
+    return headers.get("Authorization", "").removeprefix("Bearer ") if headers else ""
 
 
 def _checked(token: str) -> str:

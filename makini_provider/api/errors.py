@@ -5,10 +5,13 @@
     MakiniError
     ├── MakiniConfigurationError        a parameter or a setting is unusable
     │   ├── UnknownResourceError
-    │   └── UnusableTokenError              can't stand in a header
+    │   ├── UnusableTokenError              can't stand in a header
+    │   ├── UnknownConnectionError          Airflow has no such connection
+    │   └── UnknownMakiniConnectionError    an application has no such connection
     ├── TokenStoreError                 the place of a rotating pair of tokens fails        (retryable)
     │   ├── TokenStoreUnusableError         no permission, or it holds something else
-    │   └── TokenStoreChangedError          somebody else wrote there since it was read     (retryable)
+    │   ├── TokenStoreChangedError          somebody else wrote there since it was read     (retryable)
+    │   └── PairNotKeptError                a new pair came and can't be kept
     ├── MakiniRequestError              a request brought no usable answer
     │   ├── MakiniConnectionError       no answer: name lookup, TLS, refused, timed out     (retryable)
     │   ├── MakiniStatusError           an answer with an error status
@@ -23,7 +26,9 @@
     │   │   │   └── PermissionMissingError      a 401 too
     │   │   ├── MakiniNotFoundError         404
     │   │   ├── MakiniRateLimitError        429                                             (retryable)
-    │   │   └── MakiniServerError           408, 425, 5xx                                   (retryable)
+    │   │   ├── MakiniServerError           408, 425, 5xx                                   (retryable)
+    │   │   ├── ClientRefusedError          client id and secret are not accepted
+    │   │   └── RefreshTokenRefusedError    a refresh token is spent, expired or revoked
     │   └── MakiniProtocolError         a 2xx or 3xx that breaks the contract
     │       ├── MakiniPagingError           pages that loop, repeat or contradict themselves
     │       └── AnswerTooLargeError         more bytes than the client takes
@@ -112,6 +117,12 @@ class TokenStoreChangedError(TokenStoreError):
     """Somebody else wrote since this one read: what is there now must be read before anything is kept."""
 
 
+class PairNotKeptError(TokenStoreError):
+    """The API gave a new pair of tokens and its store does not take it: the one before is spent."""
+
+    retryable = False
+
+
 class UnknownResourceError(MakiniConfigurationError):
     """No list endpoint has this name."""
 
@@ -127,6 +138,14 @@ class UnusableTokenError(MakiniConfigurationError):
     def __init__(self, message: str, *, remedy: str = "", shape: TokenShape) -> None:
         super().__init__(message, remedy=remedy)
         self.shape = shape
+
+
+class UnknownConnectionError(MakiniConfigurationError):
+    """Airflow has no connection with this id."""
+
+
+class UnknownMakiniConnectionError(MakiniConfigurationError):
+    """The application has no connection with this id."""
 
 
 class MakiniRequestError(MakiniError):
@@ -200,6 +219,14 @@ class MakiniServerError(MakiniStatusError):
     """408, 425 or 5xx: the server could not answer this time."""
 
     retryable = True
+
+
+class ClientRefusedError(MakiniStatusError):
+    """The token endpoint does not accept the client id and its secret."""
+
+
+class RefreshTokenRefusedError(MakiniStatusError):
+    """The token endpoint does not accept a refresh token: it is spent, expired or revoked."""
 
 
 class MakiniProtocolError(MakiniRequestError):

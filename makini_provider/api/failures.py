@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -56,7 +56,7 @@ def failure_of_answer(
     body: bytes,
     *,
     now: datetime,
-    secret: str = "",
+    secrets: Collection[str] = (),
 ) -> MakiniRequestError:
     """Make the error for an answer whose status is not 2xx.
 
@@ -66,13 +66,13 @@ def failure_of_answer(
     :param headers: of the answer
     :param body: of the answer; JSON in any of the known spellings, HTML, or nothing
     :param now: this machine's time, to turn a ``Retry-After`` date into seconds
-    :param secret: the token of the request, which a server may repeat in its answer
+    :param secrets: the token of the request, and the like, which a server may repeat in its answer
     """
     told = _objects(body)
-    code = _first_text(told, _CODE_KEYS, secret)
-    message = _first_text(told, _MESSAGE_KEYS, secret)
+    code = _first_text(told, _CODE_KEYS, secrets)
+    message = _first_text(told, _MESSAGE_KEYS, secrets)
     request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
-    request_id = request_id or _first_text(told, _REQUEST_ID_KEYS, secret)
+    request_id = request_id or _first_text(told, _REQUEST_ID_KEYS, secrets)
     text = f"{method} {path} was answered with {status}" + (f": {message}" if message else ".")
     if 300 <= status < 400:
         return MakiniProtocolError(
@@ -131,12 +131,13 @@ def _nested(answer: Any) -> Iterator[dict[str, Any]]:
             yield from _nested(item)
 
 
-def _first_text(objects: list[dict[str, Any]], keys: tuple[str, ...], secret: str) -> str | None:
+def _first_text(objects: list[dict[str, Any]], keys: tuple[str, ...], secrets: Collection[str]) -> str | None:
     for told in objects:
         for key in keys:
             value = told.get(key)
             if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
                 text = " ".join(str(value).split())
-                text = text.replace(secret, "***") if secret else text
+                for secret in filter(None, secrets):
+                    text = text.replace(secret, "***")
                 return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
     return None

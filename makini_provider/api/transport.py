@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -16,9 +16,9 @@ import requests
 import urllib3
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from makini_provider import __version__
+from makini_provider.api.auth import BearerAuth, Unsigned, token_of
 from makini_provider.api.clock import ServerClock
 from makini_provider.api.errors import (
     AnswerTooLargeError,
@@ -27,6 +27,7 @@ from makini_provider.api.errors import (
     MakiniError,
     MakiniProtocolError,
     MakiniRateLimitError,
+    MakiniUnauthorizedError,
 )
 from makini_provider.api.failures import failure_of_answer
 from makini_provider.api.pacing import Pace
@@ -108,7 +109,7 @@ class Transport:
     """Sends requests to one base URL over one session.
 
     :param base_url: scheme, host and port, without a trailing slash
-    :param auth: signs each attempt anew
+    :param auth: signs each attempt anew, and says whether there is another token after a 401
     :param settings: timeouts, TLS, proxies, limits, retries
     :param pace: spaces the requests of all threads
     :param pool_size: connections that are kept open
@@ -118,7 +119,7 @@ class Transport:
     def __init__(
         self,
         base_url: str,
-        auth: AuthBase,
+        auth: BearerAuth | Unsigned,
         settings: TransportSettings | None = None,
         *,
         pace: Pace | None = None,
@@ -131,7 +132,20 @@ class Transport:
         self._settings = settings or TransportSettings()
         self._pace = pace or Pace()
         self._sleep = sleep
-        self.session = _session(auth, self._settings, pool_size)
+        self.session = _session(self._settings, pool_size)
+        self.sign_with(auth)
+
+    def sign_with(self, auth: BearerAuth | Unsigned) -> None:
+        """Sign requests from now on in another way.
+
+        :param auth: may ask for its tokens over this transport
+        """
+        self._auth = auth
+        self.session.auth = auth
+
+    def token(self) -> str:
+        """The token that requests carry now; empty where they carry none."""
+        return self._auth.token()
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -144,18 +158,27 @@ class Transport:
         *,
         query: Sequence[tuple[str, str]] = (),
         json: Any = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        auth: BearerAuth | Unsigned | None = None,
+        repeatable: bool | None = None,
+        secrets: Collection[str] = (),
     ) -> Answer:
         """Send a request, again where that can help, and return the answer.
 
         A request that creates or changes something is repeated only after a 429, which says that it was
-        not carried out; anything else could carry it out twice.
+        not carried out; anything else could carry it out twice. Any request is sent once more after a 401,
+        with another token, where there is one.
 
         :param method: HTTP method
         :param path: starts with ``/``; appended to the base URL as it is
         :param query: parameters in their order
         :param json: a body to send as JSON
+        :param form: a body to send form-encoded
         :param headers: further headers
+        :param auth: signs this request in place of the transport's own
+        :param repeatable: whether it does no harm to send it twice; by default a GET and a HEAD do none
+        :param secrets: what it sends besides its token that no message may repeat
         :raises MakiniRequestError: the kind says what happened
         """
         if not path.startswith("/") or path.startswith("//"):
@@ -163,14 +186,28 @@ class Transport:
                 f"path {path!r} must start with one '/'.",
                 remedy="It is appended to the connection's base URL.",
             )
-        repeatable = method.upper() in ("GET", "HEAD")
+        if repeatable is None:
+            repeatable = method.upper() in ("GET", "HEAD")
+        auth = auth or self._auth
+        draft = requests.Request(
+            method, self.base_url + path, headers, data=form, params=list(query), json=json, auth=auth
+        )
         waited = 0.0
         attempt = 0
+        renewed = False
         while True:
             attempt += 1
             self._pace.wait()
+            # Signing may ask for a token first, with retries of its own: what that fails with is not
+            # tried again here.
+            request = self._prepared(draft)
             try:
-                answer = self._send(method, path, query, json, headers)
+                answer = self._send(request, path, secrets)
+            except MakiniUnauthorizedError:
+                if renewed or not auth.renew(request):
+                    raise
+                renewed = True
+                log.info("%s %s: the token was refused; sent once more with another one.", method, path)
             except MakiniError as error:
                 if isinstance(error, MakiniRateLimitError):
                     self._pace.slower()
@@ -185,28 +222,20 @@ class Transport:
                 self._pace.faster()
                 return answer
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        query: Sequence[tuple[str, str]],
-        json: Any,
-        headers: Mapping[str, str] | None,
-    ) -> Answer:
-        url = self.base_url + path
+    def _prepared(self, draft: requests.Request) -> PreparedRequest:
+        try:
+            return self.session.prepare_request(draft)
+        except OSError as error:
+            raise _connection_error(draft.method, draft.url, error, self._settings.timeout) from error
+
+    def _send(self, request: PreparedRequest, path: str, secrets: Collection[str]) -> Answer:
+        method, url = request.method or "", request.url or ""
         started = time.monotonic()
         asked_at = self.clock.now()
         self.requests_sent += 1
         try:
-            with self.session.request(
-                method,
-                url,
-                params=list(query),
-                json=json,
-                headers=headers,
-                stream=True,
-                allow_redirects=False,
-            ) as response:
+            settings = self.session.merge_environment_settings(url, {}, True, None, None)
+            with self.session.send(request, allow_redirects=False, **settings) as response:
                 self.clock.observe(response.headers.get("Date"))
                 body = self._body(response, started)
         except (OSError, urllib3.exceptions.HTTPError) as error:
@@ -224,7 +253,7 @@ class Transport:
             response.headers,
             body,
             now=datetime.now(UTC),
-            secret=response.request.headers.get("Authorization", "").removeprefix("Bearer "),
+            secrets=[token_of(request), *secrets],
         )
 
     def _body(self, response: requests.Response, started: float) -> bytes:
@@ -299,9 +328,8 @@ class _PatientAdapter(HTTPAdapter):
         return super().send(request, stream, timeout or self._timeout, verify, cert, proxies)
 
 
-def _session(auth: AuthBase, settings: TransportSettings, pool_size: int) -> requests.Session:
+def _session(settings: TransportSettings, pool_size: int) -> requests.Session:
     session = _Session()
-    session.auth = auth
     session.verify = settings.verify
     session.proxies.update(settings.proxies)
     session.headers.update(

@@ -14,6 +14,7 @@ from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
+from makini_provider.api.auth import token_of
 from makini_provider.api.errors import MakiniConfigurationError
 from makini_provider.api.failures import failure_of_answer
 from makini_provider.api.transport import Answer, Transport
@@ -98,9 +99,7 @@ def check(response: Response) -> None:
             response.headers,
             response.content,
             now=datetime.now(UTC),
-            secret=(request.headers or CaseInsensitiveDict())
-            .get("Authorization", "")
-            .removeprefix("Bearer "),
+            secrets=[token_of(request)],
         )
 
 

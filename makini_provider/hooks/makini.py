@@ -15,19 +15,22 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 from requests import Response, Session
 
-from makini_provider.api.auth import BearerAuth
+from makini_provider.api.auth import BearerAuth, Unsigned
 from makini_provider.api.client import MakiniClient
 from makini_provider.api.diagnosis import Diagnosis
 from makini_provider.api.errors import (
     MakiniConfigurationError,
     MakiniError,
     MakiniStatusError,
+    UnknownConnectionError,
     UnusableTokenError,
 )
 from makini_provider.api.pacing import Pace
 from makini_provider.api.resources import Resource, get_resource
+from makini_provider.api.token_pair import TokenStore
 from makini_provider.api.transport import RetryPolicy, Transport
 from makini_provider.hooks.connection import CONNECTION_TYPE, ConnectionSettings, read_settings
+from makini_provider.hooks.credentials import ClientCredentials, RefreshToken, sign
 from makini_provider.hooks.exchange import check, endpoint_path, send
 from makini_provider.hooks.walk import filter_texts, walk
 
@@ -43,7 +46,8 @@ class MakiniHook(HttpHook):
     it as a context manager, to close its pooled connections.
 
     :param makini_conn_id: an Airflow connection of type ``makini``
-    :param makini_connection: which of an application's connections is meant; not supported yet
+    :param makini_connection: which of an application's connections is meant, by its id; takes the place of
+        the one in the connection's extra
     :param method: HTTP method of :meth:`run`
     :param http_hook_options: what ``HttpOperator`` gives to any hook (``tcp_keep_alive`` and the like): it
         has no effect
@@ -67,14 +71,9 @@ class MakiniHook(HttpHook):
     ) -> None:
         # HttpHook's own __init__ makes adapters and state that only its own methods use.
         super(HttpHook, self).__init__()
-        if makini_connection:
-            raise MakiniConfigurationError(
-                f"makini_connection is {makini_connection!r}, which needs client credentials: a later "
-                "release supports them.",
-                remedy="Make one Airflow connection for each Makini connection, with its own API token.",
-            )
         _check_http_hook_options(http_hook_options)
         self.makini_conn_id = makini_conn_id
+        self.makini_connection = makini_connection or None
         self.method = method.upper()
         self._forget()
 
@@ -82,9 +81,11 @@ class MakiniHook(HttpHook):
         self._lock = RLock()
         self._settings: ConnectionSettings | None = None
         self._client: MakiniClient | None = None
+        self._secrets: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"<MakiniHook {self.makini_conn_id!r}>"
+        named = f" {self.makini_connection!r}" if self.makini_connection else ""
+        return f"<MakiniHook {self.makini_conn_id!r}{named}>"
 
     def __getstate__(self) -> dict[str, Any]:
         # Settings hold the token: a pickled hook looks it up again where it is used.
@@ -125,7 +126,7 @@ class MakiniHook(HttpHook):
         """The client of the API, made at the first use."""
         with self._lock:
             if self._client is None:
-                self._client = _client(self.settings)
+                self._client = self._connected(self.settings)
             return self._client
 
     def _looked_up(self) -> ConnectionSettings:
@@ -133,12 +134,12 @@ class MakiniHook(HttpHook):
         try:
             connection = self.get_connection(conn_id)
         except AirflowNotFoundException:
-            raise MakiniConfigurationError(
+            raise UnknownConnectionError(
                 f"connection {conn_id!r} (makini_conn_id) does not exist.",
                 remedy="Add it in the UI (Admin, Connections, type Makini), as the environment variable "
                 f"AIRFLOW_CONN_{conn_id.upper()}, or in your secrets backend.",
             ) from None
-        _mask(connection.password)
+        self._hide(connection.password)
         if connection.conn_type and connection.conn_type != CONNECTION_TYPE:
             # The password of another system would go out as a token.
             raise MakiniConfigurationError(
@@ -153,10 +154,44 @@ class MakiniHook(HttpHook):
             login=connection.login,
             password=connection.password,
             extra=connection.extra,
+            makini_connection=self.makini_connection,
         )
+        if isinstance(settings.credentials, RefreshToken):
+            self._hide(settings.credentials.seed)
         for warning in settings.warnings:
             self.log.warning("Connection %r: %s", conn_id, warning)
         return settings
+
+    def _connected(self, settings: ConnectionSettings, *, patient: bool = True) -> MakiniClient:
+        """Make a client.
+
+        :param patient: whether answers are waited for, requests repeated and refresh tokens spent as a task
+            wants it; else as somebody does who looks whether a connection works
+        """
+        transport = _transport(settings, patient=patient)
+        sign(
+            transport,
+            settings.credentials,
+            conn_id=self.makini_conn_id,
+            open_store=self._open_store,
+            tell=self._hide,
+            may_refresh=patient,
+        )
+        return MakiniClient(
+            transport, page_size=settings.page_size, max_parallel_requests=settings.max_parallel_requests
+        )
+
+    def _hide(self, secret: str | None) -> None:
+        """Keep a secret out of all logs from here on, also as it would stand in a URL."""
+        if secret:
+            self._secrets.add(secret)
+            mask_secret(secret)
+            mask_secret(quote(secret, safe=""))
+
+    def _open_store(self, uri: str) -> TokenStore:
+        from makini_provider.hooks.token_stores import open_token_store
+
+        return open_token_store(uri, conn_id=self.makini_conn_id)
 
     # What the API has.
 
@@ -222,6 +257,11 @@ class MakiniHook(HttpHook):
         """
         return dict(self.client.integration().details)
 
+    @property
+    def serves_many(self) -> bool:
+        """Whether the connection is an application's and none of its Makini connections is named."""
+        return isinstance(self.settings.credentials, ClientCredentials) and self._named is None
+
     def list_connections(self) -> list[dict[str, Any]]:
         """The connections that the token may see; an API token of one connection mostly sees none."""
         return self.client.connections()
@@ -231,21 +271,24 @@ class MakiniHook(HttpHook):
 
         :return: whether it works, and what was found or what to do
         """
-        from makini_provider.hooks.trial import try_out
+        from makini_provider.hooks.trial import try_out, try_out_application
 
         try:
             settings = self.settings
         except MakiniError as error:
             return False, str(error)
-        client = _client(settings, patient=False)
+        client = self._connected(settings, patient=False)
         try:
-            works, message = try_out(client)
+            named = not self.serves_many
+            works, message = try_out(client) if named else try_out_application(client)
         except MakiniError as error:
             works, message = False, str(error)
         finally:
             client.transport.close()
         # The message may repeat what the server said, and the server what it was sent.
-        return works, message.replace(settings.tokens.token(), "***")
+        for secret in self._secrets:
+            message = message.replace(secret, "***")
+        return works, message
 
     def diagnose(self, failure: MakiniStatusError | None = None) -> Diagnosis:
         """Find out why the API refuses this connection, whose fault it is and what to do.
@@ -262,14 +305,15 @@ class MakiniHook(HttpHook):
             settings = self.settings
         except UnusableTokenError as error:
             return diagnose_unsent(source, error.shape)
-        client = _client(settings, patient=False)
+        client = self._connected(settings, patient=False)
         try:
             return diagnose(
                 client,
                 source=source,
-                token=settings.tokens.token(),
+                token=client.transport.token(),
                 failure=failure,
                 connections=client.connections,
+                connection_id=self._named,
             )
         finally:
             client.transport.close()
@@ -277,7 +321,13 @@ class MakiniHook(HttpHook):
     @property
     def _source(self) -> str:
         """Whose data it is, in words."""
-        return self.makini_conn_id
+        return "/".join(filter(None, (self.makini_conn_id, self.makini_connection)))
+
+    @property
+    def _named(self) -> str | None:
+        """The Makini connection that is meant, where one is named."""
+        credentials = self.settings.credentials
+        return credentials.makini_connection if isinstance(credentials, ClientCredentials) else None
 
     # What an HttpHook has. Three attributes are there that can be set; here they follow from the connection.
 
@@ -377,7 +427,7 @@ class MakiniHook(HttpHook):
         return self.base_url + endpoint_path(endpoint)
 
 
-_NOT_KEPT: Final = frozenset(["_lock", "_settings", "_client"])
+_NOT_KEPT: Final = frozenset(["_lock", "_settings", "_client", "_secrets"])
 _WITHOUT_EFFECT: Final = frozenset(
     ["tcp_keep_alive", "tcp_keep_alive_idle", "tcp_keep_alive_count", "tcp_keep_alive_interval"]
 )
@@ -395,36 +445,21 @@ def _check_http_hook_options(options: Mapping[str, Any]) -> None:
             raise TypeError(f"MakiniHook got an unexpected keyword argument {name!r}")
 
 
-def _mask(secret: str | None) -> None:
-    """Hide a secret in all logs, also as it would stand in a URL."""
-    if secret:
-        mask_secret(secret)
-        mask_secret(quote(secret, safe=""))
-
-
 def _resource(resource: str | Resource) -> Resource:
     return resource if isinstance(resource, Resource) else get_resource(resource)
 
 
-def _client(settings: ConnectionSettings, *, patient: bool = True) -> MakiniClient:
-    """The client of a connection.
-
-    :param patient: whether answers are waited for and requests repeated as a task wants it; else as somebody
-        does who sits before a screen
-    """
+def _transport(settings: ConnectionSettings, *, patient: bool) -> Transport:
+    """The transport of a connection, not signed yet; ``patient`` as in ``MakiniHook._connected``."""
     transport = settings.transport
     if not patient:
         transport = replace(
             transport, timeout=min(transport.timeout, 20.0), retry=RetryPolicy(attempts=2, budget=5.0)
         )
-    return MakiniClient(
-        Transport(
-            settings.base_url,
-            BearerAuth(settings.tokens, settings.base_url),
-            transport,
-            pace=Pace(settings.requests_per_minute),
-            pool_size=max(settings.max_parallel_requests, 1),
-        ),
-        page_size=settings.page_size,
-        max_parallel_requests=settings.max_parallel_requests,
+    return Transport(
+        settings.base_url,
+        Unsigned(),
+        transport,
+        pace=Pace(settings.requests_per_minute),
+        pool_size=max(settings.max_parallel_requests, 1),
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from makini_provider.api.client import Integration, MakiniClient
+from makini_provider.api.connections import connection_id, is_usable
 from makini_provider.api.errors import MakiniForbiddenError, MakiniNotFoundError
 from makini_provider.api.probing import COMMON_LISTS
 from makini_provider.api.resources import get_resource
+
+_MOST_NAMED = 10
 
 
 def try_out(client: MakiniClient) -> tuple[bool, str]:
@@ -31,6 +34,22 @@ def try_out(client: MakiniClient) -> tuple[bool, str]:
     return False, (
         f"{source}. The token is accepted, but none of {', '.join(COMMON_LISTS)} can be read: "
         "check the permissions of the connected system's account."
+    )
+
+
+def try_out_application(client: MakiniClient) -> tuple[bool, str]:
+    """Ask for the connections of an application, where none of them is named.
+
+    :return: whether it has any that can be read, and which
+    :raises MakiniError: no usable answer
+    """
+    connections = client.connections()
+    usable = [connection for connection in connections if is_usable(connection)]
+    names = ", ".join(f"{one.get('name')} ({connection_id(one)})" for one in usable[:_MOST_NAMED])
+    more = f" and {len(usable) - _MOST_NAMED} more" if len(usable) > _MOST_NAMED else ""
+    return bool(usable), (
+        f"The client id and its secret are good. Of {len(connections)} Makini connections {len(usable)} can "
+        f"be read{': ' if usable else '.'}{names}{more}{'.' if usable else ''}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,8 @@ from airflow.sdk.exceptions import AirflowException
 from makini_provider.api.errors import MakiniConfigurationError
 from makini_provider.api.resources import catalogue, get_resource
 from makini_provider.destinations.uri import check_destination
+from makini_provider.operators.sync import UnusableArgumentError
+from makini_provider.sync.streams import Source
 from makini_provider.sync.windows import parse_time
 
 MOST_ITEMS: Final = 1000
@@ -36,7 +38,8 @@ DEFAULT_RESOURCES: Final = (
 class DagSettings:
     """Settings of the example DAGs, each with a default.
 
-    :param conn_ids: Airflow connections (``MAKINI_CONN_IDS``, comma-separated)
+    :param conn_ids: Airflow connections, or ``conn_id/makini_connection`` (``MAKINI_CONN_IDS``,
+        comma-separated); an application's stands for all of its Makini connections
     :param resources: resources, ``eam/*`` for all of a domain (``MAKINI_RESOURCES``, comma-separated)
     :param destination: where records land (``MAKINI_DESTINATION``)
     :param history: how far the initial sync goes back (``MAKINI_HISTORY_DAYS``)
@@ -91,7 +94,8 @@ def run_form() -> dict[str, Param]:
             type=["null", "array"],
             items={"type": "string"},
             title="Connections",
-            description="Airflow connections, one a line. Empty: those of MAKINI_CONN_IDS.",
+            description="Airflow connections, one a line; conn_id/makini_connection for one customer of an "
+            "application. Empty: those of MAKINI_CONN_IDS.",
         ),
         "resources": Param(
             [],
@@ -123,16 +127,34 @@ def run_form() -> dict[str, Param]:
     }
 
 
-def plan_items(settings: DagSettings, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every connection with every resource, as arguments of the sync operators.
+def plan_items(
+    settings: DagSettings,
+    params: Mapping[str, Any],
+    sources: Callable[[str], Sequence[Source]] | None = None,
+) -> list[dict[str, Any]]:
+    """Every source with every resource, as arguments of the sync operators.
+
+    What no retry mends fails the task at once.
 
     :param settings: what is synced where the run's form says nothing
     :param params: of the run: ``connections``, ``resources``, ``window_start``, ``window_end``,
         ``full_refresh``
+    :param sources: whose data a name in ``connections`` stands for; by default
+        :func:`~makini_provider.operators.customers.sources_of`, which asks Airflow and Makini
     :raises MakiniConfigurationError: a resource is unknown, a time is none or has no time zone, or there are
         more items than Airflow maps over
     """
-    conn_ids = _chosen(params.get("connections")) or settings.conn_ids
+    try:
+        return _planned(settings, params, sources)
+    except MakiniConfigurationError as error:
+        raise UnusableArgumentError(error.message, remedy=error.remedy) from error
+
+
+def _planned(
+    settings: DagSettings, params: Mapping[str, Any], sources: Callable[[str], Sequence[Source]] | None
+) -> list[dict[str, Any]]:
+    from makini_provider.operators.customers import sources_of
+
     resources = expand_resources(_chosen(params.get("resources")) or settings.resources)
     for name in ("window_start", "window_end"):
         # Airflow checks a form's times only where an optional package is installed.
@@ -142,9 +164,16 @@ def plan_items(settings: DagSettings, params: Mapping[str, Any]) -> list[dict[st
         "window_end": params.get("window_end") or None,
         "full_refresh": bool(params.get("full_refresh")),
     }
+    names = _chosen(params.get("connections")) or settings.conn_ids
+    found = [source for name in dict.fromkeys(names) for source in (sources or sources_of)(name)]
     items = [
-        {"makini_conn_id": conn_id, "resource": resource, **run}
-        for conn_id in dict.fromkeys(conn_ids)
+        {
+            "makini_conn_id": source.conn_id,
+            "makini_connection": source.makini_connection,
+            "resource": resource,
+            **run,
+        }
+        for source in dict.fromkeys(found)
         for resource in resources
     ]
     if len(items) > MOST_ITEMS:

@@ -93,6 +93,11 @@ class _MakiniSyncOperator(BaseOperator):
             self.max_window = parse_duration("max_window", max_window)
             self._check_what_is_known()
 
+    @property
+    def source(self) -> str:
+        """Whose data it is, as the form of a run takes it: ``conn_id`` or ``conn_id/makini_connection``."""
+        return "/".join(filter(None, (self.makini_conn_id, self.makini_connection)))
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Sync the stream and return the receipt."""
         from makini_provider.destinations.files.destination import FilesDestination

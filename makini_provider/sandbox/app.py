@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from random import Random
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,11 +18,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access import Refused, is_denied, is_expired, is_the_token, refusal_of
+from .access import Refused, is_denied, refusal_of
 from .behaviour import Behaviour, Fault
 from .catalogue import LISTS, find
+from .oauth import Authority, NotGoodError, RefusedError
 from .store import Store, error
 from .table import Record
+from .tenants import Tenants
 from .webhooks import Webhooks, WebhookSettings
 
 _WELCOME = """\
@@ -62,19 +64,26 @@ class Api:
     """
     What the routes do.
 
-    :param store: holds the data.
-    :param token: the bearer token that requests need.
+    :param tenants: hold the data.
+    :param authority: knows which tokens are good.
     :param webhooks: sends a webhook of each change.
     """
 
-    def __init__(self, store: Store, token: str, webhooks: Webhooks | None = None) -> None:
-        self.store = store
+    def __init__(self, tenants: Tenants, authority: Authority, webhooks: Webhooks | None = None) -> None:
+        self.tenants = tenants
+        self.authority = authority
         self.webhooks = webhooks or Webhooks()
-        self.token = token
-        #: Requests to ``/api`` in the order they came.
+        self.store = tenants.store(next(iter(tenants.connections)))
+        #: Requests to ``/api`` and ``/link`` in the order they came.
         self.requests: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED_REQUESTS)
         self._answered = 0
         self._behaviour: Behaviour | None = None
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """Behave in another way from now on."""
+        self.authority.behaviour = behaviour
+        self._token_faults = list(behaviour.token_faults)
+        self.tenants.behave(behaviour)
 
     def request_id(self) -> str:
         """Return an ID that no answer had before."""
@@ -89,10 +98,43 @@ class Api:
         self.requests.append(_seen(request))
         if behaviour.latency:
             await asyncio.sleep(behaviour.latency)
-        refused = self._refused(request, behaviour)
+        try:
+            connection = self.authority.connection_of(request.headers.get("authorization", ""))
+        except NotGoodError as bad:
+            plain = bad.reason == "invalid"
+            return self.error(*refusal_of(bad.reason, "plain" if plain else behaviour.refusal_wording))
+        refused = self._refused(request, behaviour) if connection is not None else None
         if refused:
             return self.error(*refused)
-        fault = self._next_fault(behaviour)
+        return await self._with_fault(
+            self._next_fault(behaviour), lambda: self._answer(request, connection), behaviour
+        )
+
+    async def link_token(self, request: Request) -> Response:
+        """Answer ``POST /link/token``, with the faults of the behaviour."""
+        self.requests.append(_seen(request))
+        fault = self._token_faults.pop(0) if self._token_faults else ""
+        return await self._with_fault(fault, lambda: self._grant(request), self.store.behaviour)
+
+    async def _grant(self, request: Request) -> Response:
+        body = await request.body()
+        try:
+            if request.headers.get("content-type", "").startswith("application/json"):
+                form = {name: str(value) for name, value in (await _object(request)).items()}
+            else:
+                form = dict(parse_qsl(body.decode()))
+            return self.reply(200, self.authority.grant(form))
+        except RefusedError as refused:
+            told = {"error": refused.code, "error_description": str(refused)}
+            return Response(
+                json.dumps(told), refused.status, {"X-Request-Id": self.request_id()}, "application/json"
+            )
+        except ValueError as bad:
+            return self.error(400, "INVALID_BODY", "invalid_request_error", str(bad))
+
+    async def _with_fault(
+        self, fault: Fault, answer: Callable[[], Awaitable[Response]], behaviour: Behaviour
+    ) -> Response:
         if fault in _FAULT_ERRORS:
             return self.error(int(fault), *_FAULT_ERRORS[fault])
         if fault == "html_200":
@@ -101,7 +143,7 @@ class Api:
             return Response(media_type="application/json")
         if fault == "slow":
             await asyncio.sleep(behaviour.slow_seconds)
-        response = await self._answer(request)
+        response = await answer()
         if fault in ("truncated_json", "cut"):
             return _Cut(response, end_connection=fault == "cut")
         return response
@@ -122,20 +164,23 @@ class Api:
             return self._faults.choice(behaviour.faults)
         return ""
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request, connection: str | None) -> Response:
         # The raw path, because a key may hold a slash that is percent-encoded.
         path = request.scope["raw_path"].decode("ascii")
+        if connection is None:
+            return self._system(request, path)
+        store = self.tenants.store(connection)
         if request.method == "GET":
             if path == "/api/integrations/current":
-                return self.reply(*self.store.read_integration())
+                return self.reply(*store.read_integration())
             query = parse_qsl(request.scope["query_string"].decode("ascii"), keep_blank_values=True)
-            return self.reply(*self.store.query(path, query))
+            return self.reply(*store.query(path, query))
         try:
-            return await self._write(request, path)
+            return await self._write(request, path, store)
         except ValueError as bad:
             return self.error(400, "INVALID_BODY", "invalid_request_error", str(bad))
 
-    async def _write(self, request: Request, path: str) -> Response:
+    async def _write(self, request: Request, path: str, store: Store) -> Response:
         target = find(path)
         if target is None:
             return self.error(404, "NOT_FOUND", "not_found_error", f"there is no {path}")
@@ -149,14 +194,32 @@ class Api:
             name: body[name] for name in body if name not in ("key", "createdAt", "updatedAt", "deletedAt")
         }
         if target.key is not None:
-            if self.store.get(endpoint.resource, target.key) is None:
+            if store.get(endpoint.resource, target.key) is None:
                 return self.error(404, "NOT_FOUND", "not_found_error", f"there is no record {target.key}")
-            return self.reply(200, {"data": self.store.update(endpoint.resource, target.key, **given)})
+            return self.reply(200, {"data": store.update(endpoint.resource, target.key, **given)})
         if target.parent is not None:
-            if self.store.get("eam/work-orders", target.parent) is None:
+            if store.get("eam/work-orders", target.parent) is None:
                 return self.error(404, "NOT_FOUND", "not_found_error", f"there is no record {target.parent}")
             given["parentKey"] = target.parent
-        return self.reply(200, {"data": self.store.insert(endpoint.resource, given)})
+        return self.reply(200, {"data": store.insert(endpoint.resource, given)})
+
+    def _system(self, request: Request, path: str) -> Response:
+        """Answer a request of the application itself."""
+        if request.method == "GET" and path == "/api/system/connections":
+            asked = request.query_params
+            number, size = asked.get("page", "1"), asked.get("per_page", "25")
+            if not (number.isdecimal() and size.isdecimal() and int(number) and int(size)):
+                return self.error(400, "INVALID_PARAMETER", "invalid_request_error", "page and per_page")
+            return self.reply(200, self.tenants.page(int(number), int(size)))
+        prefix, _, rest = path.partition("/api/system/connections/")
+        key, _, what = rest.partition("/")
+        if request.method == "POST" and not prefix and what == "token":
+            if unquote(key) not in self.tenants.connections:
+                return self.error(404, "NOT_FOUND", "not_found_error", f"there is no connection {key}")
+            return self.reply(200, self.authority.connection_token(unquote(key)))
+        return self.error(
+            403, "FORBIDDEN", "permission_error", "an application's token is for /api/system/ only"
+        )
 
     # What steers the sandbox
 
@@ -185,8 +248,27 @@ class Api:
 
     def set_behaviour(self, body: dict[str, Any]) -> dict[str, Any]:
         """``POST /_sandbox/behaviour``: the fields that are not given are as by default."""
-        self.store.behave(Behaviour.from_json(body))
+        self.behave(Behaviour.from_json(body))
         return body
+
+    def set_connection(self, body: dict[str, Any]) -> dict[str, Any]:
+        """``POST /_sandbox/connections``: set fields, such as ``status``, of the connection ``key``."""
+        return self.tenants.set(self._connection(body), {**body, "key": self._connection(body)})
+
+    def give_pair(self, body: dict[str, Any]) -> dict[str, Any]:
+        """``POST /_sandbox/pairs``: a pair of tokens of the connection ``key``, as connecting it gives."""
+        return self.authority.pair(self._connection(body))
+
+    def revoke(self, body: dict[str, Any]) -> dict[str, Any]:
+        """``POST /_sandbox/revocations``: let no token be good that was given, ``access`` or ``refresh``."""
+        self.authority.revoke(**{"access": True, "refresh": True} | body)
+        return body
+
+    def _connection(self, body: dict[str, Any]) -> str:
+        key = str(body.get("key") or next(iter(self.tenants.connections)))
+        if key not in self.tenants.connections:
+            raise ValueError(f"key: there is no connection {key!r}")
+        return key
 
     def set_integration(self, body: dict[str, Any]) -> dict[str, Any]:
         """``POST /_sandbox/integration``: set fields of the integration."""
@@ -225,18 +307,14 @@ class Api:
     # Answers
 
     def _may(self, request: Request) -> bool:
-        return is_the_token(request.headers.get("authorization", ""), self.token)
+        return self.authority.is_own(request.headers.get("authorization", ""))
 
     def _unauthorized(self) -> Response:
         return self.error(*refusal_of("invalid", "plain"))
 
     def _refused(self, request: Request, behaviour: Behaviour) -> Refused | None:
-        """Why a request to the API is refused, if it is."""
+        """Why a request to the API is refused although its token is good, if it is."""
         wording = behaviour.refusal_wording
-        if not self._may(request):
-            return refusal_of("invalid", "plain")
-        if is_expired(self.token, self.store.clock.now()):
-            return refusal_of("expired", wording)
         if behaviour.refusal:
             self._before_refusal -= 1
             if self._before_refusal < 0:
@@ -342,6 +420,10 @@ def make_app(api: Api) -> ASGIApp:
     routes = [
         Route("/", _welcome),
         Route("/api/{rest:path}", api.api, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        Route("/link/token", api.link_token, methods=["POST"]),
+        Route("/_sandbox/connections", steered(api.set_connection), methods=["POST"]),
+        Route("/_sandbox/pairs", steered(api.give_pair), methods=["POST"]),
+        Route("/_sandbox/revocations", steered(api.revoke), methods=["POST"]),
         Route("/_sandbox/changes", steered(api.change), methods=["POST"]),
         Route("/_sandbox/behaviour", steered(api.set_behaviour), methods=["POST"]),
         Route("/_sandbox/integration", steered(api.set_integration), methods=["POST"]),

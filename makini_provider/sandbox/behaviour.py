@@ -22,9 +22,13 @@ Fault = Literal[
     "slow",  # answered, but after `slow_seconds`
 ]
 ErrorSpelling = Literal["nested", "flat", "html", "empty"]
+ExpiresIn = Literal["duration", "duration_text", "absolute", "absolute_text", "absent"]
+GrantSpelling = Literal["snake", "camel", "data", "flat"]
 
 _CHOICES = {
     "error_spelling": ErrorSpelling,
+    "expires_in": ExpiresIn,
+    "grant_spelling": GrantSpelling,
     "refusal": Refusal,
     "refusal_wording": RefusalWording,
     "denied_status": Literal[401, 403],
@@ -68,6 +72,13 @@ class Behaviour:
     :param denied: what a permission is missing for: ``eam/assets``, ``eam/*``, or a path.
     :param denied_status: 403 or 401, for what is denied.
     :param request_id_in: where the request ID of an error stands: ``both``, ``header``, ``body``, ``none``.
+    :param token_lifetime: seconds that a token lives that client credentials give.
+    :param pair_lifetime: seconds that the access token of a pair lives; its refresh token lives a day more.
+    :param expires_in: how an answer with a token says when that ends.
+    :param grant_spelling: how such an answer looks: ``access_token``, ``accessToken``, under ``data``.
+    :param opaque_tokens: tokens that are given say nothing of themselves.
+    :param token_faults: faults of the next requests of ``/link/token``, one after the other.
+        With ``cut`` and ``truncated_json`` the request is carried out.
     """
 
     seed: int = 0
@@ -98,10 +109,16 @@ class Behaviour:
     denied: tuple[str, ...] = ()
     denied_status: Literal[401, 403] = 403
     request_id_in: RequestIdPlace = "both"
+    token_lifetime: float = 300.0
+    pair_lifetime: float = 30 * 86400.0
+    expires_in: ExpiresIn = "duration"
+    grant_spelling: GrantSpelling = "snake"
+    opaque_tokens: bool = False
+    token_faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         check_precision(self.filter_precision)
-        if unknown := {*self.faults, *self.fault_sequence} - set(get_args(Fault)):
+        if unknown := {*self.faults, *self.fault_sequence, *self.token_faults} - set(get_args(Fault)):
             raise ValueError(f"faults must be of {get_args(Fault)}, not {sorted(unknown)}")
         if odd := self.changes_per_request.keys() - set(Numbers.__slots__):
             raise ValueError(f"changes_per_request must be of {Numbers.__slots__}, not {sorted(odd)}")

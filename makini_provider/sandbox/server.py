@@ -15,7 +15,9 @@ import uvicorn
 
 from .app import Api, make_app
 from .behaviour import Behaviour
+from .oauth import Authority
 from .store import Store
+from .tenants import Tenants
 from .webhooks import Webhooks, WebhookSettings
 
 #: What the token says of itself: {"alg":"none"}, {"sub":"makini-sandbox","exp":4102444800}: the year 2100.
@@ -69,13 +71,29 @@ class Sandbox:
         webhooks: WebhookSettings | None = None,
     ) -> None:
         check_loopback(host)
-        self.store = Store(
-            seed=seed, records=records, days=days, now=now, max_per_page=max_per_page, behaviour=behaviour
-        )
+        size: dict[str, Any] = {"records": records, "days": days, "max_per_page": max_per_page}
+        self.store = Store(seed=seed, now=now, behaviour=behaviour, **size)
+
+        def make(number: int, company: str) -> Store:
+            other = Store(
+                seed=seed + number,
+                clock=self.store.clock,
+                company=company,
+                behaviour=self.store.behaviour,
+                **size,
+            )
+            other.base_url = self.store.base_url
+            return other
+
+        #: The connections of the application, each with data of its own.
+        self.tenants = Tenants(self.store, make)
+        #: Gives tokens, and knows which are good.
+        self.authority = Authority(token, next(iter(self.tenants.connections)), self.store.clock)
         #: Sends a webhook of each change.
         self.webhooks = Webhooks(webhooks)
         self.store.on_change = self.webhooks.announce
-        self._api = Api(self.store, token, self.webhooks)
+        self._api = Api(self.tenants, self.authority, self.webhooks)
+        self.behave(behaviour)
         self._address = (host, port)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -88,15 +106,15 @@ class Sandbox:
     @property
     def token(self) -> str:
         """The token that requests need."""
-        return self._api.token
+        return self.authority.token
 
     @token.setter
     def token(self, token: str) -> None:
-        self._api.token = token
+        self.authority.token = token
 
     @property
     def requests(self) -> Sequence[dict[str, Any]]:
-        """The requests to ``/api`` so far: method, path, query, headers (without the token)."""
+        """The requests to ``/api`` and ``/link`` so far: method, path, query, headers (without the token)."""
         return list(self._api.requests)
 
     def forget_requests(self) -> None:
@@ -105,7 +123,7 @@ class Sandbox:
 
     def behave(self, behaviour: Behaviour | None = None) -> None:
         """Behave in another way from now on; well, when none is given."""
-        self.store.behave(behaviour or Behaviour())
+        self._api.behave(behaviour or Behaviour())
 
     def start(self) -> Self:
         """Start, and return once connections are accepted."""

@@ -34,6 +34,8 @@ class Store:
     :param now: the time on the clock; it runs on from there. The real time when not given.
     :param max_per_page: larger pages are cut to this size silently.
     :param behaviour: oddities, none by default.
+    :param clock: a clock that is shared, in place of one that shows ``now``.
+    :param company: whose data it is.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Store:
         now: datetime | None = None,
         max_per_page: int = 500,
         behaviour: Behaviour | None = None,
+        clock: Clock | None = None,
+        company: str = "Northfield Foods",
     ) -> None:
         self.lock = RLock()
         #: Told of what :meth:`change` has changed, and of what happens before a list is read.
         self.on_change: Callable[[Changes], None] = lambda _: None
-        self.clock = Clock(now)
+        self.clock = clock or Clock(now)
         self.max_per_page = max_per_page
         #: What links start with.
         self.base_url = "http://sandbox"
@@ -62,7 +66,7 @@ class Store:
         self._rng = Random(seed)
         self.integration: dict[str, Any] = {
             "id": 1,
-            "company_name": "Northfield Foods",
+            "company_name": company,
             "email": "maintenance@example.com",
             "provider": "sandbox",
             "updated_at": iso(began),

@@ -32,25 +32,27 @@ class Landing:
     def uri(self) -> str:
         return f"file://{self.folder}"
 
-    def stream(self, resource: str, conn_id: str = "makini_default") -> Path:
-        return self.folder / _folder(resource, conn_id)
+    def stream(self, resource: str, conn_id: str = "makini_default", customer: str | None = None) -> Path:
+        return self.folder / _folder(resource, conn_id, customer)
 
-    def state(self, resource: str, conn_id: str = "makini_default") -> StreamState:
-        return stream_state(open_store(self.uri), _folder(resource, conn_id))
+    def state(
+        self, resource: str, conn_id: str = "makini_default", customer: str | None = None
+    ) -> StreamState:
+        return stream_state(open_store(self.uri), _folder(resource, conn_id, customer))
 
-    def files(self, resource: str, conn_id: str = "makini_default") -> list[str]:
-        return committed_files(open_store(self.uri), _folder(resource, conn_id))
+    def files(self, resource: str, conn_id: str = "makini_default", customer: str | None = None) -> list[str]:
+        return committed_files(open_store(self.uri), _folder(resource, conn_id, customer))
 
-    def records(self, resource: str, conn_id: str = "makini_default") -> Records:
+    def records(self, resource: str, conn_id: str = "makini_default", customer: str | None = None) -> Records:
         """The newest version of each record, by key; each is given once."""
-        lines = list(newest_records(open_store(self.uri), _folder(resource, conn_id)))
+        lines = list(newest_records(open_store(self.uri), _folder(resource, conn_id, customer)))
         records = {record["key"]: record for record in map(json.loads, lines)}
         assert len(records) == len(lines)
         return records
 
 
-def _folder(resource: str, conn_id: str) -> str:
-    return stream_folder(Stream(Source(conn_id), get_resource(resource)))
+def _folder(resource: str, conn_id: str, customer: str | None) -> str:
+    return stream_folder(Stream(Source(conn_id, customer), get_resource(resource)))
 
 
 def truth(sandbox: Sandbox, resource: str) -> Records:

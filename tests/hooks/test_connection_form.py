@@ -17,6 +17,7 @@ import pytest
 import makini_provider
 from makini_provider.get_provider_info import get_provider_info
 from makini_provider.hooks.connection import CONNECTION_TYPE, DEFAULT_HOST, EXTRA_KEYS, read_settings
+from makini_provider.hooks.credentials import AUTHS
 from makini_provider.hooks.makini import MakiniHook
 
 _ASK_THE_UIS_SERVICE = """
@@ -118,11 +119,16 @@ def test_the_ui_offers_the_type_by_its_name(form: dict[str, Any]) -> None:
     assert (form["name"], form["hook"]) == ("Makini", "makini_provider.hooks.makini.MakiniHook")
 
 
-def test_the_password_is_the_api_token_and_what_does_not_apply_is_hidden(form: dict[str, Any]) -> None:
+def test_login_and_password_say_what_they_are_and_what_does_not_apply_is_hidden(form: dict[str, Any]) -> None:
     standard = form["standard"]
-    assert standard["password"]["title"] == "API token"
+    assert standard["login"]["title"] == "Client id"
+    assert standard["password"]["title"] == "API token or client secret"
     assert standard["host"]["placeholder"] == DEFAULT_HOST
-    assert {name for name, field in standard.items() if field and field["hidden"]} == {"login", "url_schema"}
+    assert {name for name, field in standard.items() if field and field["hidden"]} == {"url_schema"}
+
+
+def test_the_way_in_is_chosen_from_those_that_there_are(form: dict[str, Any]) -> None:
+    assert set(form["extra"]["auth"]["schema"]["enum"]) == {*AUTHS, "", None}
 
 
 def test_every_field_has_a_label_and_help_and_may_stay_empty(form: dict[str, Any]) -> None:
@@ -134,5 +140,6 @@ def test_every_field_has_a_label_and_help_and_may_stay_empty(form: dict[str, Any
         assert field["value"] is None
 
 
-def test_a_field_that_may_hold_a_secret_is_a_password_field(form: dict[str, Any]) -> None:
-    assert form["extra"]["proxies"]["schema"]["format"] == "password"
+@pytest.mark.parametrize("field", ["proxies", "refresh_token"])
+def test_a_field_that_may_hold_a_secret_is_a_password_field(form: dict[str, Any], field: str) -> None:
+    assert form["extra"][field]["schema"]["format"] == "password"

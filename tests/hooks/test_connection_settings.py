@@ -10,6 +10,7 @@ import pytest
 
 from makini_provider.api.errors import MakiniConfigurationError
 from makini_provider.hooks.connection import ConnectionSettings, read_settings
+from makini_provider.hooks.credentials import ApiToken, ClientCredentials, RefreshToken
 
 TOKEN = "tok-4711-of-the-tests"
 
@@ -126,22 +127,98 @@ def test_settings_show_no_secret() -> None:
     assert "hunter22" not in shown
 
 
+APPLICATION = {"login": "client-id", "password": "cs-0815-secret"}
+SEED = "rt-0815-secret"
+STORE = "variable://makini_acme_tokens"
+REFRESHING = {**APPLICATION, "extra": {"refresh_token": SEED, "token_store": STORE}}
+
+
+def test_a_password_alone_is_an_api_token() -> None:
+    assert settings().credentials == ApiToken(TOKEN)
+
+
+def test_a_login_makes_the_password_a_client_secret() -> None:
+    assert settings(**APPLICATION).credentials == ClientCredentials("client-id", "cs-0815-secret", None)
+
+
+def test_the_makini_connection_of_the_argument_comes_before_that_of_the_extra() -> None:
+    named = settings(**APPLICATION, extra={"makini_connection": "0900"})
+    assert named.credentials == ClientCredentials("client-id", "cs-0815-secret", "0900")
+    other = settings(**APPLICATION, extra={"makini_connection": "0900"}, makini_connection="0901")
+    assert other.credentials == ClientCredentials("client-id", "cs-0815-secret", "0901")
+    number = settings(**APPLICATION, extra={"makini_connection": 900})
+    assert number.credentials == ClientCredentials("client-id", "cs-0815-secret", "900")
+
+
+def test_a_refresh_token_needs_no_auth_to_be_named() -> None:
+    expected = RefreshToken("client-id", "cs-0815-secret", SEED, STORE)
+    assert settings(**REFRESHING).credentials == expected
+    named = {**REFRESHING, "extra": {**REFRESHING["extra"], "auth": "refresh_token"}}  # type: ignore[dict-item]
+    assert settings(**named).credentials == expected
+
+
+def test_a_store_that_has_a_pair_needs_no_refresh_token() -> None:
+    found = settings(**APPLICATION, extra={"token_store": STORE}).credentials
+    assert found == RefreshToken("client-id", "cs-0815-secret", None, STORE)
+
+
+def test_no_credentials_show_a_secret() -> None:
+    for fields in ({}, APPLICATION, REFRESHING):
+        shown = repr(settings(**fields))
+        assert not [secret for secret in (TOKEN, "cs-0815-secret", SEED) if secret in shown]
+
+
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "named"),
     [
-        {"login": "client-id"},
-        {"extra": {"auth": "client_credentials"}},
-        {"extra": {"auth": "refresh_token"}},
-        {"extra": {"refresh_token": "rt-0815-secret"}},
-        {"extra": {"token_store": "variable"}},
-        {"extra": {"makini_connection": "c-1"}},
-        {"extra": {"dialect": "cursor"}},
+        ({"login": "client-id", "extra": {"auth": "token"}}, "login"),
+        ({"extra": {"auth": "token", "refresh_token": SEED}}, "extra 'refresh_token'"),
+        ({"extra": {"auth": "token", "token_store": STORE}}, "extra 'token_store'"),
+        ({"extra": {"auth": "token", "makini_connection": "0900"}}, "makini_connection"),
+        ({"makini_connection": "0900"}, "makini_connection"),
+        ({**REFRESHING, "makini_connection": "0900"}, "makini_connection"),
+        (
+            {**APPLICATION, "extra": {"auth": "client_credentials", "refresh_token": SEED}},
+            "extra 'refresh_token'",
+        ),
+        (
+            {**APPLICATION, "extra": {"auth": "client_credentials", "token_store": STORE}},
+            "extra 'token_store'",
+        ),
     ],
 )
-def test_what_a_later_release_brings_is_refused_as_such(fields: dict[str, Any]) -> None:
+def test_two_kinds_of_credentials_at_once_are_refused(fields: dict[str, Any], named: str) -> None:
     message = error_of(**fields)
-    assert "a later release" in message
-    assert "rt-0815-secret" not in message
+    assert f"{named} is set" in message
+    assert not [secret for secret in (TOKEN, "cs-0815-secret", SEED) if secret in message]
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ({"extra": {"auth": "client_credentials"}}, "login is empty"),
+        ({"login": "client-id", "password": None}, "the password is empty"),
+        ({"extra": {"refresh_token": SEED, "token_store": STORE}}, "login is empty"),
+        ({**REFRESHING, "password": ""}, "the password is empty"),
+        ({**APPLICATION, "extra": {"refresh_token": SEED}}, "extra 'token_store'"),
+        ({**APPLICATION, "extra": {"auth": "refresh_token"}}, "extra 'token_store'"),
+    ],
+)
+def test_a_part_that_is_missing_is_named(fields: dict[str, Any], missing: str) -> None:
+    message = error_of(**fields)
+    assert missing in message
+    assert not [secret for secret in (TOKEN, "cs-0815-secret", SEED) if secret in message]
+
+
+@pytest.mark.parametrize("key", ["makini_connection", "refresh_token", "token_store"])
+def test_a_part_that_is_no_text_is_refused_and_not_shown(key: str) -> None:
+    message = error_of(**APPLICATION, extra={key: ["hunter22"]})
+    assert f"{key!r} must be text, and is a list" in message
+    assert "hunter22" not in message
+
+
+def test_a_dialect_that_a_later_release_brings_is_refused_as_such() -> None:
+    assert "a later release" in error_of(extra={"dialect": "cursor"})
 
 
 @pytest.mark.parametrize("values", [{"auth": "token"}, {"auth": "Token"}, {"dialect": "published"}])

@@ -23,6 +23,7 @@ from makini_provider.api.errors import (
     UnknownResourceError,
 )
 from makini_provider.api.resources import get_resource
+from makini_provider.hooks.credentials import ApiToken
 from makini_provider.hooks.makini import MakiniHook
 
 TOKEN = "tok-4711-of-the-tests"
@@ -71,11 +72,6 @@ def test_an_argument_that_is_none_is_refused() -> None:
         MakiniHook(http_conn_id="acme")
     with pytest.raises(MakiniConfigurationError, match="auth_type"):
         MakiniHook(auth_type=requests.auth.HTTPBasicAuth)
-
-
-def test_an_applications_connection_is_told_to_come_later() -> None:
-    with pytest.raises(MakiniConfigurationError, match=r"'c-1'.*a later release"):
-        MakiniHook(makini_connection="c-1")
 
 
 def test_an_empty_makini_connection_is_none_as_templates_render_it() -> None:
@@ -274,7 +270,7 @@ def test_a_connection_may_be_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     settings = MakiniHook().settings
     assert settings.base_url == "https://api.example.com:8443"
-    assert settings.tokens.token() == "to/ken"
+    assert settings.credentials == ApiToken("to/ken")
     assert (settings.page_size, settings.transport.timeout, settings.transport.verify) == (50, 5.0, False)
 
 
