@@ -16,9 +16,9 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from makini_provider.api.errors import (
     MakiniConfigurationError,
@@ -45,12 +45,43 @@ NEW_FOR: Final = timedelta(hours=1)
 REFRESH_TOKEN_LIFE: Final = timedelta(days=31)
 """By Makini's documentation."""
 
+_DAY: Final = timedelta(days=1)
 _LOOK_EVERY: Final = 2.0
 _LOOKS_AFTER_REFUSAL: Final = 4
 _WAITS_BETWEEN_SAVES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 _MOST_SEEDS: Final = 20
 _UNKNOWN_OUTCOME: Final = (MakiniConnectionError, MakiniServerError, MakiniProtocolError)
 _NOBODY: Final = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """How a pair stands after it was looked at.
+
+    :param token_store: where it is
+    :param refreshed: whether it was replaced just now
+    :param obtained_at: when the API gave it
+    :param expires_at: when its access token ends, where that is known
+    :param now: the present, by the server's clock
+    """
+
+    token_store: str
+    refreshed: bool
+    obtained_at: datetime
+    expires_at: datetime | None
+    now: datetime
+
+    def report(self) -> dict[str, Any]:
+        """The same as JSON; it holds no token."""
+        left = (self.expires_at - self.now) / _DAY if self.expires_at else None
+        return {
+            "token_store": self.token_store,
+            "refreshed": self.refreshed,
+            "obtained_at": self.obtained_at.isoformat(),
+            "age_days": round((self.now - self.obtained_at) / _DAY, 2),
+            "expires_at": self.expires_at.isoformat() if self.expires_at else None,
+            "days_left": round(left, 2) if left is not None else None,
+        }
 
 
 class PairKeeper:
@@ -120,13 +151,17 @@ class PairKeeper:
             pair = self._replaced(refused)
         return IssuedToken(pair.access_token, pair.obtained_at, pair.expires_at)
 
-    def replace(self) -> TokenPair:
-        """Get a new pair although the kept one may still be good, and return what is kept then."""
+    def rotate(self) -> Rotation:
+        """Replace the pair ahead of time, where it is due; the errors are those of :meth:`current`."""
         pair = self._keep(self._unkept) if self._unkept is not None else self.kept()
-        return self._replaced(pair.access_token if pair is not None else None)
+        due = self._is_due(pair)
+        if due:
+            pair = self._replaced(pair.access_token if pair is not None else None)
+        assert pair is not None  # noqa: S101  (one that is missing is due)
+        return Rotation(self._store.name, due, pair.obtained_at, pair.expires_at, self._now())
 
-    def is_due(self, pair: TokenPair | None) -> bool:
-        """Whether a pair should be replaced ahead of time: half of its access token's life is over."""
+    def _is_due(self, pair: TokenPair | None) -> bool:
+        """Whether half of the access token's life is over; one that does not tell its end lives two days."""
         if pair is None or not pair.access_token or pair.refreshing is not None or self._has_new_seed(pair):
             return True
         ends = pair.expires_at or pair.obtained_at + timedelta(days=2)

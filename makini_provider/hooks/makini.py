@@ -30,7 +30,7 @@ from makini_provider.api.resources import Resource, get_resource
 from makini_provider.api.token_pair import TokenStore
 from makini_provider.api.transport import RetryPolicy, Transport
 from makini_provider.hooks.connection import CONNECTION_TYPE, ConnectionSettings, read_settings
-from makini_provider.hooks.credentials import ClientCredentials, RefreshToken, sign
+from makini_provider.hooks.credentials import ClientCredentials, RefreshToken, pair_keeper, sign
 from makini_provider.hooks.exchange import check, endpoint_path, send
 from makini_provider.hooks.walk import filter_texts, walk
 
@@ -265,6 +265,26 @@ class MakiniHook(HttpHook):
     def list_connections(self) -> list[dict[str, Any]]:
         """The connections that the token may see; an API token of one connection mostly sees none."""
         return self.client.connections()
+
+    def rotate_tokens(self) -> dict[str, Any] | None:
+        """Replace the pair of a refresh token ahead of time: once half of its access token's life is over.
+
+        :return: what is kept then (``token_store``, ``refreshed``, ``obtained_at``, ``age_days``,
+            ``expires_at``, ``days_left``), never a token; ``None`` where the connection has no such pair
+        :raises RefreshTokenRefusedError: the system must be connected to Makini again
+        :raises TokenStoreError: the store can't be read or written
+        """
+        credentials = self.settings.credentials
+        if not isinstance(credentials, RefreshToken):
+            return None
+        keeper = pair_keeper(
+            self.client.transport,
+            credentials,
+            conn_id=self.makini_conn_id,
+            open_store=self._open_store,
+            tell=self._hide,
+        )
+        return keeper.rotate().report()
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the connection with two small requests, as the button in the UI does.

@@ -45,6 +45,7 @@ class DagSettings:
     :param history: how far the initial sync goes back (``MAKINI_HISTORY_DAYS``)
     :param lookback: how far the start of an incremental sync is pulled back (``MAKINI_LOOKBACK_MINUTES``)
     :param schedule: cron expression of the incremental sync, in UTC (``MAKINI_SCHEDULE``)
+    :param rotation_schedule: cron expression of the token rotation, in UTC (``MAKINI_ROTATION_SCHEDULE``)
     :param pool: Airflow pool for the sync tasks, which must exist (``MAKINI_POOL``)
     """
 
@@ -54,6 +55,7 @@ class DagSettings:
     history: timedelta
     lookback: timedelta
     schedule: str
+    rotation_schedule: str
     pool: str | None
 
     @classmethod
@@ -70,6 +72,7 @@ class DagSettings:
             history=timedelta(days=_number(environment, "MAKINI_HISTORY_DAYS", 90)),
             lookback=timedelta(minutes=_number(environment, "MAKINI_LOOKBACK_MINUTES", 60)),
             schedule=environment.get("MAKINI_SCHEDULE") or "0 * * * *",
+            rotation_schedule=environment.get("MAKINI_ROTATION_SCHEDULE") or "30 3 * * *",
             pool=environment.get("MAKINI_POOL") or None,
         )
         # A mapped operator checks its arguments when it runs: here they are checked as the DAG is parsed.
@@ -77,7 +80,8 @@ class DagSettings:
             expand_resources(settings.resources)
         with _names_the_setting("MAKINI_DESTINATION"):
             check_destination(settings.destination)
-        _check_schedule(settings.schedule)
+        _check_schedule("MAKINI_SCHEDULE", settings.schedule)
+        _check_schedule("MAKINI_ROTATION_SCHEDULE", settings.rotation_schedule)
         return settings
 
     @property
@@ -207,12 +211,12 @@ def _names_the_setting(name: str) -> Iterator[None]:
         raise MakiniConfigurationError(f"{name}: {error.message}", remedy=error.remedy) from error
 
 
-def _check_schedule(text: str) -> None:
+def _check_schedule(name: str, text: str) -> None:
     try:
         CronDataIntervalTimetable(text, timezone="UTC").validate()
     except AirflowException as error:
         raise MakiniConfigurationError(
-            f"MAKINI_SCHEDULE is {text!r}: {error}",
+            f"{name} is {text!r}: {error}",
             remedy="Write a cron expression such as '0 * * * *' for every full hour.",
         ) from error
 
