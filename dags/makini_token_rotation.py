@@ -25,8 +25,8 @@ SETTINGS = DagSettings.from_environment()
 ### Makini: token rotation
 
 Each connection of `MAKINI_CONN_IDS` that gets in by a **refresh token** is one mapped task. It replaces the
-pair of tokens in the token store once half of the access token's life is over (15 of 30 days), so that no sync
-has to, and days of failure cost nothing. Connections with another way in are skipped.
+pair of tokens in the token store once half of the access token's life is over (15 of 30 days). So no sync has
+to, and days of failure cost nothing. Connections with another way in are skipped.
 
 Each task returns how the pair stands (XCom): age and end, never a token. A task that **fails** says what to
 do: mostly, to connect the system to Makini again and to put the new refresh token into the connection.

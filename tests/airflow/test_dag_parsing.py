@@ -111,7 +111,7 @@ def test_airflow_imports_all_dag_files(airflow_home: AirflowHome) -> None:
     done = airflow_home.command(sys.executable, "-c", FILL_DAG_BAG, ROOT / "dags")
     assert done.code == 0, done.output
     assert last_line(done.output) == {
-        "dags": ["makini_incremental_sync", "makini_initial_sync"],
+        "dags": ["makini_incremental_sync", "makini_initial_sync", "makini_token_rotation"],
         "errors": {},
     }
 
@@ -122,6 +122,7 @@ def test_airflow_imports_all_dag_files(airflow_home: AirflowHome) -> None:
         ("MAKINI_HISTORY_DAYS", "ninety"),
         ("MAKINI_DESTINATION", "/data/makini"),
         ("MAKINI_SCHEDULE", "hourly"),
+        ("MAKINI_ROTATION_SCHEDULE", "daily"),
     ],
 )
 def test_an_unusable_setting_is_an_import_error_that_names_it(
@@ -332,7 +333,7 @@ bag = DagBag(sys.argv[1])
 print(json.dumps({
     dag.dag_id: [
         dag.catchup, dag.max_active_runs, type(dag.timetable).__name__, bool(dag.doc_md), sorted(dag.params),
-        bool(dag.get_task("sync").partial_kwargs.get("depends_on_past")),
+        any(task.partial_kwargs.get("depends_on_past") for task in dag.tasks if task.is_mapped),
     ]
     for dag in bag.dags.values()
 }))
@@ -342,8 +343,13 @@ print(json.dumps({
     assert last_line(done.output) == {
         "makini_initial_sync": [False, 1, "OnceTimetable", True, form, False],
         "makini_incremental_sync": [False, 1, "CronDataIntervalTimetable", True, form, False],
+        "makini_token_rotation": [False, 1, "CronTriggerTimetable", True, [], False],
     }
 
 
 def test_example_dags_are_few_files(airflow_home: AirflowHome) -> None:
-    assert {Path(file).stem for file in DAG_FILES} == {"makini_initial_sync", "makini_incremental_sync"}
+    assert {Path(file).stem for file in DAG_FILES} == {
+        "makini_initial_sync",
+        "makini_incremental_sync",
+        "makini_token_rotation",
+    }
