@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from makini_provider import __version__
 from makini_provider.api.errors import MakiniConfigurationError, MakiniError
-from makini_provider.cli import landed
+from makini_provider.cli import inbox, landed
 
 FAILURE = 1
 USAGE = 2
@@ -26,6 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"airflow-provider-makini {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
     landed.add_commands(commands)
+    inbox.add_commands(commands)
     return parser
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from importlib.util import find_spec
@@ -45,7 +45,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from makini_provider.api.errors import LeaseLostError, MakiniConfigurationError, MakiniInboxError
 from makini_provider.sync.ids import new_id
-from makini_provider.webhooks.schema import EVENTS, LONGEST_TEXT, Instant, migrate
+from makini_provider.webhooks.schema import EVENTS, LONGEST_TEXT, TALLIES, Instant, migrate
 
 State = Literal["waiting", "claimed", "done", "dead"]
 
@@ -126,6 +126,22 @@ class Counts:
     oldest: timedelta | None
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often something has happened at the receivers within an hour.
+
+    :param hour: when it began
+    :param endpoint: where, empty for what belongs to none
+    :param what: ``received``, ``coalesced``, ``unreadable``, or ``rejected: <reason>``
+    :param number: how often
+    """
+
+    hour: datetime
+    endpoint: str
+    what: str
+    number: int
+
+
 class Inbox:
     """The events of one database. Threads may share an inbox.
 
@@ -139,7 +155,7 @@ class Inbox:
         self._url = _with_driver(url)
         self._max_attempts = max_attempts
         self.embedded = self._url.get_backend_name() == "sqlite"
-        self._insert = (sqlite if self.embedded else postgresql).insert(EVENTS)
+        self._insert = (sqlite if self.embedded else postgresql).insert
         if self.embedded:
             self._prepare_file()
             self._engine = create_engine(self._url, hide_parameters=True)
@@ -183,7 +199,7 @@ class Inbox:
         rows = [_row(one) for one in received]
         # In an order that all receivers share: else two with the same events could wait for each other.
         ordered = sorted(rows, key=lambda row: (row["endpoint"], row["event_id"] or row["unclaimed_digest"]))
-        insert = self._insert.on_conflict_do_nothing().returning(_c.id)
+        insert = self._insert(EVENTS).on_conflict_do_nothing().returning(_c.id)
         with self._transaction() as connection:
             now = self._now(connection)
             new = set(connection.execute(insert, [{**row, "due_at": now} for row in ordered]).scalars())
@@ -347,8 +363,32 @@ class Inbox:
         """
         with self._transaction() as connection:
             before = self._now(connection) - older_than
+            connection.execute(delete(TALLIES).where(TALLIES.c.hour < before - timedelta(hours=1)))
             finished = delete(EVENTS).where(_c.state.in_(states), _c.finished_at < before)
             return connection.execute(finished).rowcount
+
+    def add_tallies(self, tallies: Sequence[Tally]) -> None:
+        """Add to what the receivers have counted."""
+        insert = self._insert(TALLIES)
+        add = insert.on_conflict_do_update(
+            index_elements=list(TALLIES.primary_key),
+            set_={"number": TALLIES.c.number + insert.excluded.number},
+        )
+        # In an order that all receivers share, as above.
+        rows = sorted((asdict(tally) for tally in tallies), key=lambda row: tuple(row.values()))
+        if rows:
+            with self._transaction() as connection:
+                connection.execute(add, rows)
+
+    def tallies(self, within: timedelta) -> list[Tally]:
+        """What the receivers have counted lately, the latest hour first.
+
+        :param within: how far to look back
+        """
+        with self._transaction(write=False) as connection:
+            recent = TALLIES.c.hour > self._now(connection) - within - timedelta(hours=1)
+            rows = connection.execute(select(TALLIES).where(recent).order_by(TALLIES.c.hour.desc())).all()
+        return [Tally(**row._mapping) for row in rows]
 
     # How it is done
 

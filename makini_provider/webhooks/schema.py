@@ -76,6 +76,16 @@ EVENTS: Final = Table(
     Column("finished_at", Instant),
 )
 
+# What the receivers have counted: also what they refused, of which nothing else is kept.
+TALLIES: Final = Table(
+    "makini_inbox_tally",
+    METADATA,
+    Column("hour", Instant, primary_key=True),
+    Column("endpoint", String(LONGEST_TEXT), primary_key=True),
+    Column("what", String(LONGEST_TEXT), primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
 _OPEN = text("finished_at IS NULL")
 
 INDEXES: Final = (
