@@ -132,7 +132,7 @@ class Tally:
 
     :param hour: when it began
     :param endpoint: where, empty for what belongs to none
-    :param what: ``received``, ``coalesced``, ``unreadable``, or ``rejected: <reason>``
+    :param what: ``received``, ``coalesced``, ``unreadable``, or ``unavailable`` or ``rejected.<reason>``
     :param number: how often
     """
 

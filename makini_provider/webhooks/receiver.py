@@ -161,8 +161,7 @@ class Receiver:
             if method not in ("GET", "HEAD"):
                 raise Refusal(405, "method")
             return await self._tell_health()
-        place, _, name = path.rpartition("/")
-        if place != "/webhooks" or not name:
+        if not path.startswith("/webhooks/"):
             raise Refusal(404, "path")
         if method != "POST":
             raise Refusal(405, "method")
@@ -170,7 +169,7 @@ class Receiver:
             raise Refusal(503, "rate")
         if not self._started:
             await self._start()
-        await self._take_in(name, scope, receive)
+        await self._take_in(path.removeprefix("/webhooks/"), scope, receive)
         return 200, b"ok\n"
 
     def _path(self, scope: Scope) -> str:
@@ -308,7 +307,7 @@ class _Ledger:
         self._count("unavailable")
         known = isinstance(error, MakiniError)
         text = str(error) if known else f"an error that nobody expected, {type(error).__name__}"
-        self._say(f"a webhook could not be kept and was answered 503: {text}", None if known else error)
+        self._say(f"a request was answered 503: {text}", None if known else error)
 
     def told(self) -> dict[str, Any]:
         """What has happened since the start of this process."""

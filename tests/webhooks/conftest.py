@@ -12,6 +12,8 @@ from postgresql_server import PostgreSQL, postgresql_server
 
 from makini_provider.webhooks.inbox import Inbox
 
+from .rig import Rig
+
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
@@ -52,3 +54,23 @@ def open_inbox() -> Iterator[Callable[..., Inbox]]:
 @pytest.fixture
 def inbox(url: str, open_inbox: Callable[..., Inbox]) -> Inbox:
     return open_inbox(url)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(f"sqlite:///{tmp_path}/inbox.db")
+    yield rig
+    rig.inbox.close()
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def make(**options: Any) -> Rig:
+        rigs.append(Rig(f"sqlite:///{tmp_path}/inbox.db", **options))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.inbox.close()
