@@ -2,13 +2,15 @@
 
 ::
 
-    python -m benchmarks.memory_and_requests [SMALL] [LARGE]
+    python -m benchmarks.memory_and_requests [--sizes 20000 200000] [--write]
 
-Server and sync run in a process each, on loopback. It needs Linux, which tells the peak memory of a process.
+Server and sync run in a process each, on loopback. ``--write`` puts the table into ``docs/results.md``. It
+needs Linux, which tells the peak memory of a process.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -18,8 +20,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from benchmarks import page
 from benchmarks.quiet_list import MOST_PER_PAGE as PAGE_SIZE
 
+HEADS = (
+    "records",
+    "requests at a time",
+    "peak memory, MiB",
+    "requests",
+    "times those of a plain page walk",
+    "seconds",
+)
 MOST_SECONDS = 1800
 """After this a sync is given up: something is wrong."""
 
@@ -100,19 +111,29 @@ def _serving(records: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measure both sizes, one request at a time and four, and print them with their difference."""
-    small, large = (int(argument) for argument in (*sys.argv[1:], 20_000, 200_000)[:2])
+    """Measure each size, one request at a time and four, and print what came."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 200_000], help="numbers of records")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
+    arguments = parser.parse_args()
+    rows = []
     for parallel in (1, 4):
-        results = [measure(size, parallel=parallel) for size in (small, large)]
-        for result in results:
-            print(
-                f"{result.records:>9,} records, {parallel} at a time: peak {result.peak_mib:.0f} MiB, "
-                f"{result.requests:,} requests, {result.beside_plain_walk:.2f} times a plain page walk, "
-                f"{result.seconds:.0f} s",
-                flush=True,
+        for size in arguments.sizes:
+            result = measure(size, parallel=parallel)
+            rows.append(
+                (
+                    f"{result.records:,}",
+                    parallel,
+                    f"{result.peak_mib:.1f}",
+                    result.requests,
+                    f"{result.beside_plain_walk:.2f}",
+                    f"{result.seconds:.0f}",
+                )
             )
-        grown = results[1].peak_mib - results[0].peak_mib
-        print(f"{large / small:.0f} times the records take {grown:+.1f} MiB of peak memory", flush=True)
+    lines = page.table(HEADS, rows)
+    print("\n".join(lines))
+    if arguments.write:
+        page.write("memory", [*lines, "", f"Pages of {PAGE_SIZE} records: {page.versions()}."])
 
 
 if __name__ == "__main__":
