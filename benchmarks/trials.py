@@ -18,18 +18,17 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
-from makini_provider.api.auth import BearerAuth
+from makini_provider.api.auth import BearerAuth, StaticToken
 from makini_provider.api.client import MakiniClient
 from makini_provider.api.dialects import ListQuery
 from makini_provider.api.errors import MakiniError
 from makini_provider.api.pacing import Pace
 from makini_provider.api.records import format_instant, parse_instant
 from makini_provider.api.resources import get_resource
-from makini_provider.api.transport import Transport
+from makini_provider.api.transport import Transport, TransportSettings
 from makini_provider.destinations.files.destination import FilesDestination
 from makini_provider.destinations.files.layout import stream_folder
 from makini_provider.destinations.files.reader import newest_records
-from makini_provider.hooks.connection import read_settings
 from makini_provider.sandbox import Behaviour, Sandbox
 from makini_provider.sync.coverage import StreamState
 from makini_provider.sync.plan import RunInterval
@@ -43,6 +42,8 @@ STREAM: Final = Stream(Source("trial"), get_resource(LIST))
 RETRIES: Final = 3
 """As an Airflow task has them."""
 MOST_INITIAL_RUNS: Final = 60
+TIMEOUT: Final = 1.0
+SLOW: Final = 1.5
 WAITS_SHORTENED: Final = 100
 """The client's waits between requests take so much less than in earnest; their order stays."""
 
@@ -304,7 +305,7 @@ class _Trial:
             ),
             fault_sequence=tuple(self._faults(2 * pages, random.choice([0, 0.02, 0.08]))),
             retry_after=random.choice([None, "0", "1", "2"]),
-            slow_seconds=1.5,
+            slow_seconds=SLOW,
             clock_step=random.choice([0, 0.3, 5]),
         )
 
@@ -390,30 +391,20 @@ class _Trial:
 
 @contextmanager
 def _client(sandbox: Sandbox, page_size: int, parallel: int) -> Iterator[MakiniClient]:
-    """The client that a connection gives, with waits that are over sooner."""
-    settings = read_settings(
-        conn_id="trial",
-        host=sandbox.url,
-        password=sandbox.token,
-        extra={"page_size": page_size, "max_parallel_requests": parallel, "timeout": 1},
-    )
+    """The client as the hook makes it, with waits that are over sooner."""
 
     def sleep(seconds: float) -> None:
         time.sleep(seconds / WAITS_SHORTENED)
 
     transport = Transport(
-        settings.base_url,
-        BearerAuth(settings.tokens, settings.base_url),
-        settings.transport,
+        sandbox.url,
+        BearerAuth(StaticToken(sandbox.token), sandbox.url),
+        TransportSettings(timeout=TIMEOUT),
         pace=Pace(sleep=sleep, monotonic=lambda: time.monotonic() * WAITS_SHORTENED),
-        pool_size=settings.max_parallel_requests,
+        pool_size=parallel,
         sleep=sleep,
     )
     try:
-        yield MakiniClient(
-            transport,
-            page_size=settings.page_size,
-            max_parallel_requests=settings.max_parallel_requests,
-        )
+        yield MakiniClient(transport, page_size=page_size, max_parallel_requests=parallel)
     finally:
         transport.close()
