@@ -51,17 +51,6 @@ scenarios: SCENARIOS := 20000
 scenarios: setup-dev ## 20,000 random scenarios of a source that changes while it is read (an hour or so)
 	MAKINI_TESTS_SCENARIOS=$(SCENARIOS) $(pytest) tests/sync -k nothing_is_lost --timeout 0 $(ARGS)
 
-.PHONY: results
-results: SEED := 1
-results: TRIALS := 40
-results: setup-dev ## write the table of docs/results.md: what is lost when data changes and requests fail
-	$(python) -m benchmarks.nothing_is_lost --seed $(SEED) --trials $(TRIALS) --write $(ARGS)
-
-.PHONY: memory
-memory: SIZES := 100000 2000000
-memory: setup-dev ## write the table of docs/results.md: peak memory and requests at two sizes
-	$(python) -m benchmarks.memory_and_requests --sizes $(SIZES) --write $(ARGS)
-
 .PHONY: lint
 lint: setup-dev ## ruff, mypy and the import contracts, without changing anything
 	$(python) -m ruff check .

@@ -46,6 +46,10 @@ class DagSettings:
     :param lookback: how far the start of an incremental sync is pulled back (``MAKINI_LOOKBACK_MINUTES``)
     :param schedule: cron expression of the incremental sync, in UTC (``MAKINI_SCHEDULE``)
     :param rotation_schedule: cron expression of the token rotation, in UTC (``MAKINI_ROTATION_SCHEDULE``)
+    :param webhook_schedule: cron expression at which the inbox of webhooks is looked into beside its wake-ups
+        (``MAKINI_WEBHOOK_SCHEDULE``)
+    :param webhook_linger: how long the worker of the inbox looks for further webhooks after the last
+        (``MAKINI_WEBHOOK_LINGER_SECONDS``)
     :param pool: Airflow pool for the sync tasks, which must exist (``MAKINI_POOL``)
     """
 
@@ -56,6 +60,8 @@ class DagSettings:
     lookback: timedelta
     schedule: str
     rotation_schedule: str
+    webhook_schedule: str
+    webhook_linger: timedelta
     pool: str | None
 
     @classmethod
@@ -73,6 +79,8 @@ class DagSettings:
             lookback=timedelta(minutes=_number(environment, "MAKINI_LOOKBACK_MINUTES", 60)),
             schedule=environment.get("MAKINI_SCHEDULE") or "0 * * * *",
             rotation_schedule=environment.get("MAKINI_ROTATION_SCHEDULE") or "30 3 * * *",
+            webhook_schedule=environment.get("MAKINI_WEBHOOK_SCHEDULE") or "*/10 * * * *",
+            webhook_linger=timedelta(seconds=_number(environment, "MAKINI_WEBHOOK_LINGER_SECONDS", 5)),
             pool=environment.get("MAKINI_POOL") or None,
         )
         # A mapped operator checks its arguments when it runs: here they are checked as the DAG is parsed.
@@ -82,6 +90,7 @@ class DagSettings:
             check_destination(settings.destination)
         _check_schedule("MAKINI_SCHEDULE", settings.schedule)
         _check_schedule("MAKINI_ROTATION_SCHEDULE", settings.rotation_schedule)
+        _check_schedule("MAKINI_WEBHOOK_SCHEDULE", settings.webhook_schedule)
         return settings
 
     @property

@@ -36,6 +36,7 @@ KEYS_PER_COMMIT: Final = 5_000
 LEASE: Final = timedelta(minutes=10)
 _LONGEST_WAIT: Final = timedelta(hours=1)
 _LISTED: Final = 20
+_SECONDS_BETWEEN_LOOKS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Drained:
     :param sync_completed: connections of which Makini has just completed a sync
     :param connections: connections of which Makini says that their state has changed
     :param errors: what Makini reports as errors
-    :param seconds_to_land: from the receipt of an event to the end of its processing: mean and longest
+    :param seconds_to_land: endpoint of each finished event, and how long after its receipt that was
     """
 
     done: int = 0
@@ -103,11 +104,11 @@ class Drained:
     sync_completed: list[str] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    seconds_to_land: list[float] = field(default_factory=list)
+    seconds_to_land: list[tuple[str, float]] = field(default_factory=list)
 
     def receipt(self) -> dict[str, Any]:
         """The same as plain data, without records and without end."""
-        seconds = self.seconds_to_land
+        seconds = [seconds for _, seconds in self.seconds_to_land]
         return {
             "done": self.done,
             "retried": self.retried,
@@ -163,18 +164,26 @@ class Processor:
         self._limit = events_per_batch
         self._lease = lease
 
-    def drain(self, *, at_most: timedelta) -> Drained:
+    def drain(self, *, at_most: timedelta, linger: timedelta = timedelta(0)) -> Drained:
         """Work off events until none is due.
 
         :param at_most: after this long no further batch is begun
+        :param linger: how long to look for further ones after the last
         :raises MakiniInboxError: the inbox can't be used; what was claimed comes again after its lease
         """
         drained = Drained()
-        ends = time.monotonic() + at_most.total_seconds()
+        last = time.monotonic()
+        ends = last + at_most.total_seconds()
         with ExitStack() as opened:
             streams = _Streams(self, opened)
-            while events := self._inbox.claim(self._worker, limit=self._limit, lease=self._lease):
-                _Batch(self._inbox, self._binding_of, streams, drained).work_off(events)
+            while True:
+                if events := self._inbox.claim(self._worker, limit=self._limit, lease=self._lease):
+                    _Batch(self._inbox, self._binding_of, streams, drained).work_off(events)
+                    last = time.monotonic()
+                elif time.monotonic() - last >= linger.total_seconds():
+                    break
+                else:
+                    time.sleep(min(_SECONDS_BETWEEN_LOOKS, linger.total_seconds()))
                 if time.monotonic() >= ends:
                     break
         return drained
@@ -342,7 +351,8 @@ class _Batch:
             self._inbox.done(event)
             self._drained.done += 1
             self._drained.events[event.type or "?"] += 1
-            self._drained.seconds_to_land.append((datetime.now(UTC) - event.received_at).total_seconds())
+            age = (datetime.now(UTC) - event.received_at).total_seconds()
+            self._drained.seconds_to_land.append((event.endpoint, max(age, 0.0)))
 
     def _try_again(self, event: Event, error: MakiniError) -> None:
         wait = error.retry_after

@@ -111,7 +111,12 @@ def test_airflow_imports_all_dag_files(airflow_home: AirflowHome) -> None:
     done = airflow_home.command(sys.executable, "-c", FILL_DAG_BAG, ROOT / "dags")
     assert done.code == 0, done.output
     assert last_line(done.output) == {
-        "dags": ["makini_incremental_sync", "makini_initial_sync", "makini_token_rotation"],
+        "dags": [
+            "makini_incremental_sync",
+            "makini_initial_sync",
+            "makini_token_rotation",
+            "makini_webhook_events",
+        ],
         "errors": {},
     }
 
@@ -344,6 +349,7 @@ print(json.dumps({
         "makini_initial_sync": [False, 1, "OnceTimetable", True, form, False],
         "makini_incremental_sync": [False, 1, "CronDataIntervalTimetable", True, form, False],
         "makini_token_rotation": [False, 1, "CronTriggerTimetable", True, [], False],
+        "makini_webhook_events": [False, 1, "AssetOrTimeSchedule", True, [], False],
     }
 
 
@@ -352,4 +358,5 @@ def test_example_dags_are_few_files(airflow_home: AirflowHome) -> None:
         "makini_initial_sync",
         "makini_incremental_sync",
         "makini_token_rotation",
+        "makini_webhook_events",
     }

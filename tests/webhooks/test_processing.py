@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ class World:
         kind = "assets.updated" if b"assets" in payload else None
         self.inbox.put(received(payload, endpoint=endpoint, type=kind))
 
-    def drain(self, **options: Any) -> Drained:
+    def drain(self, linger: timedelta = timedelta(0)) -> Drained:
         processor = Processor(
             self.inbox,
             binding_of=self.binding_of,
@@ -87,9 +88,8 @@ class World:
             destination_of=self.destination_of,
             worker="test",
             run_id="run",
-            **options,
         )
-        return processor.drain(at_most=MINUTE)
+        return processor.drain(at_most=MINUTE, linger=linger)
 
     def binding_of(self, endpoint: str) -> Binding:
         if endpoint != "plant":
@@ -151,6 +151,15 @@ def test_many_events_land_as_one_commit_and_each_key_is_asked_for_once(world: Wo
     assert (drained.done, drained.landed) == (5, {"one/eam/assets": 8})
     assert states(world) == {"waiting": 0, "claimed": 0, "dead": 0, "done": 5}
     assert len(drained.seconds_to_land) == 5
+
+
+def test_what_comes_shortly_after_lands_in_the_same_run(world: World) -> None:
+    plant = world.plants["one"]
+    later = Timer(0.2, lambda: world.event(body=[plant.update(plant.keys[1])]))
+    later.start()
+    world.event(body=[plant.update(plant.keys[0])])
+    assert world.drain(linger=timedelta(seconds=0.6)).done == 2
+    later.join()
 
 
 def test_the_payload_is_a_hint_and_the_api_the_truth(world: World) -> None:
