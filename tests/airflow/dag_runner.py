@@ -5,6 +5,7 @@ A program of its own, so that Airflow's configuration, database and logs stay ou
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import os
@@ -29,7 +30,8 @@ def main() -> None:
 
 
 def talk_much() -> None:
-    """Log all that is said about requests, past what Airflow masks."""
+    """Log all that is said about requests, past what Airflow masks, and print them as they are sent."""
+    http.client.HTTPConnection.debuglevel = 1
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
     for name in ("makini_provider", "requests", "urllib3"):
