@@ -161,9 +161,11 @@ class StreamState:
             if commit.generation.id == generation.id
             or (commit.read_at >= generation.end and commit.fingerprint == fingerprint)
         ]
-        snapshot = next((c for c in reversed(commits) if c.kind == "snapshot"), None)
-        if snapshot is None:
+        snapshots = [c for c in commits if c.kind == "snapshot"]
+        if not snapshots:
             return commits
+        # Of two that were read beside each other, the one that was begun later says more, whenever it wrote.
+        snapshot = max(snapshots, key=lambda c: (c.read_at, c.id))
         return [
             c for c in commits if c is snapshot or (c.kind != "snapshot" and c.read_at >= snapshot.read_at)
         ]
