@@ -11,6 +11,17 @@ import requests
 import s3fs
 from moto.server import ThreadedMotoServer
 
+CHANGES = {
+    "put_object",
+    "create_multipart_upload",
+    "upload_part",
+    "complete_multipart_upload",
+    "abort_multipart_upload",
+    "delete_object",
+    "delete_objects",
+}
+"""Requests that change something."""
+
 
 @contextmanager
 def serving() -> Iterator[str]:

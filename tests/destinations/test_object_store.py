@@ -125,6 +125,37 @@ def test_vacuum_removes_old_attempts_only(destination: FilesDestination, bucket:
     assert vacuum(destination.store, grace=DAY).attempts == []
 
 
+def test_data_that_vacuum_took_is_not_committed(destination: FilesDestination, bucket: Bucket) -> None:
+    """Here the files are published before the commit: without a look no error would come."""
+    attempt = destination.begin(WORK_ORDERS)
+    attempt.write([record("1")], NOW)
+    attempt._close_part()
+    vacuum(destination.store, grace=timedelta(0))
+    with pytest.raises(MakiniDestinationError, match="was removed while a task was writing it"):
+        attempt.commit(facts())
+    assert bucket.keys() == []
+
+
+def test_a_commit_whose_answer_is_lost_keeps_its_data(
+    destination: FilesDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server took it, and the connection broke: the task fails, and the commit is there."""
+    attempt = destination.begin(WORK_ORDERS)
+    attempt.write([record("1")], NOW)
+    attempt._close_part()
+    put = destination.store.put
+
+    def cut_off(name: str, content: bytes) -> None:
+        put(name, content)
+        raise MakiniDestinationError("timed out")
+
+    monkeypatch.setattr(destination.store, "put", cut_off)
+    with pytest.raises(MakiniDestinationError, match="timed out"):
+        attempt.commit(facts())
+    attempt.discard()
+    assert keys(destination) == ["1"]
+
+
 def test_a_commit_that_does_not_parse_is_named(destination: FilesDestination, bucket: Bucket) -> None:
     land(destination, WORK_ORDERS, [], facts())
     (key,) = bucket.keys()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makini_provider.api.errors import CorruptCommitError
+from makini_provider.api.errors import CorruptCommitError, MakiniDestinationError
 from makini_provider.destinations.files import vacuum as module
-from makini_provider.destinations.files.destination import FilesDestination, read_commits
+from makini_provider.destinations.files.destination import FilesAttempt, FilesDestination, read_commits
 from makini_provider.destinations.files.layout import stream_folder
 from makini_provider.destinations.files.reader import committed_files, newest_records
+from makini_provider.destinations.files.store import Store
 from makini_provider.destinations.files.vacuum import Vacuumed, vacuum
 from makini_provider.sync.coverage import Commit, Generation, StreamState
 from makini_provider.sync.ids import made_at
@@ -216,6 +218,78 @@ def test_nothing_of_a_stream_goes_while_one_of_its_commits_is_unreadable(
     with pytest.raises(CorruptCommitError):
         vacuum_at(destination, NOW + 30 * DAY)
     assert len(data_folders(root)) == 2
+
+
+# A grace period that is too short
+
+
+def written(destination: FilesDestination) -> FilesAttempt:
+    """Records that wait for their commit."""
+    attempt = destination.begin(WORK_ORDERS)
+    attempt.write([record("1")], NOW)
+    return attempt
+
+
+class HookedStore(Store):
+    """Does something right after the first file that it writes."""
+
+    def __init__(self, store: Store, then: Callable[[], object]) -> None:
+        super().__init__(store.root)
+        self._then: Callable[[], object] | None = then
+
+    def put(self, name: str, content: bytes) -> None:
+        super().put(name, content)
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+
+def test_removed_under_its_writer_it_is_not_committed(destination: FilesDestination) -> None:
+    attempt = written(destination)
+    vacuum(destination.store, grace=timedelta(0))
+    with pytest.raises(MakiniDestinationError, match="was removed while a task was writing it") as caught:
+        attempt.commit(facts())
+    assert caught.value.retryable
+    assert destination.commits(WORK_ORDERS) == []
+
+
+def test_a_commit_beside_its_announced_removal_is_kept(destination: FilesDestination, root: Path) -> None:
+    """The writer was faster than the mark: vacuum looks again, and sees the commit."""
+    attempt = written(destination)
+    attempt._close_part()
+    with patch.object(FilesAttempt, "_check_data"):
+        store = HookedStore(destination.store, lambda: attempt.commit(facts()))
+        assert vacuum(store, grace=timedelta(0)) == Vacuumed()
+    assert len(list(newest_records(destination.store, FOLDER))) == 1
+    assert [path.name for path in (root / FOLDER / "data" / attempt.id).iterdir()] == ["part-00000.jsonl.gz"]
+
+
+def test_a_removal_announced_beside_the_commit_takes_it_back(destination: FilesDestination) -> None:
+    attempt = written(destination)
+    mark = f"{FOLDER}/data/{attempt.id}/_doomed-{attempt.id}"
+    attempt._store = HookedStore(destination.store, lambda: destination.store.put(mark, b""))
+    with pytest.raises(MakiniDestinationError, match="was removed"):
+        attempt.commit(facts())
+    assert destination.commits(WORK_ORDERS) == []
+
+
+def test_a_snapshot_whose_twin_has_gone_keeps_its_own_data(destination: FilesDestination, root: Path) -> None:
+    folder = stream_folder(STATUSES)
+    about = facts(None, kind="snapshot", content="a")
+    first = land(destination, STATUSES, [(NOW, [record("OPEN")])], about)
+    shutil.rmtree(root / folder / "data" / first.id)
+    second = land(destination, STATUSES, [(NOW, [record("OPEN")])], about, same_data_as=first)
+    assert data_folders(root, folder) == {second.id}
+    assert len(list(newest_records(destination.store, folder))) == 1
+
+
+def test_two_vacuums_at_once(destination: FilesDestination) -> None:
+    killed = destination.begin(WORK_ORDERS)
+    killed.write([record("1")], NOW)
+    kill(killed)
+    store = HookedStore(destination.store, lambda: vacuum(destination.store, grace=timedelta(0)))
+    vacuum(store, grace=timedelta(0))
+    assert destination.store.names(f"{FOLDER}/data") == []
 
 
 # Any history

@@ -8,11 +8,13 @@ import io
 import json
 import logging
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from makini_provider.api.auth import BearerAuth, StaticToken
 from makini_provider.api.client import MakiniClient
@@ -252,6 +254,30 @@ class Troubles:
             )
         self._sandbox.store.clock.set(NOW)
         return lines.splitlines()[-1]
+
+    # While records are written
+
+    def removed_while_written(self) -> None:
+        root = self._root()
+
+        def act(sync: StreamSync) -> None:
+            with patch.object(
+                sync._client, "list_page", side_effect=self._removing(root, sync._client.list_page)
+            ):
+                sync.initial(history=HISTORY)
+
+        self._sync(act, root=root, page_size=5)
+
+    @staticmethod
+    def _removing(root: Path, list_page: Callable[..., Any]) -> Callable[..., Any]:
+        """Asks for a page, after it has removed what was written of the pages before."""
+
+        def ask(*arguments: Any) -> Any:
+            for folder in root.glob("*/*/*/data/*"):
+                shutil.rmtree(folder)
+            return list_page(*arguments)
+
+        return ask
 
     # Looking at what has landed
 

@@ -25,34 +25,26 @@ from makini_provider.destinations.files.reader import newest_records
 from makini_provider.destinations.files.store import Store
 from makini_provider.sync.coverage import StreamState
 from makini_provider.sync.run import StreamSync
-from tests.destinations.object_store import Bucket, client, serving
+from tests.destinations.object_store import CHANGES, Bucket, client, serving
 from tests.sync.machine import STREAM, SyncMachine, newest_of, scenarios
 from tests.sync.model import ModelClient
 from tests.sync.test_nothing_is_lost_in_files import _Files
 
-CHANGES = {
-    "put_object",
-    "create_multipart_upload",
-    "upload_part",
-    "complete_multipart_upload",
-    "abort_multipart_upload",
-    "delete_object",
-    "delete_objects",
-}
 PART = 1500
 """Bytes that go up in one request: so small that some data files take several."""
 
 
 class MortalS3(s3fs.S3FileSystem):
-    """A client in a process that may die: from then on no request goes out any more."""
+    """A client whose connection breaks at some request: for a moment, or since its process dies there."""
 
     left: int | None = None
     after = False
+    dies = True
     dead = False
 
-    def begin_life(self, *, left: int | None, after: bool = False) -> None:
+    def begin_life(self, *, left: int | None, after: bool = False, dies: bool = True) -> None:
         """Live anew, until before or after the so-many-th request that changes something."""
-        self.left, self.after, self.dead = left, after, False
+        self.left, self.after, self.dies, self.dead = left, after, dies, False
         for file in self.__dict__.setdefault("files", []):
             # What the dead process had open goes with it, and is not published by the garbage collector.
             file.closed = True
@@ -76,7 +68,9 @@ class MortalS3(s3fs.S3FileSystem):
     def _step(self, method: str, *, after: bool) -> None:
         if self.left is not None and method in CHANGES and after == self.after:
             self.left -= 1
-            self.dead = self.left <= 0
+            self.dead = self.left <= 0 and self.dies
+            if self.left == 0:
+                raise ConnectionError("cut off")
         if self.dead:
             raise ConnectionError("this process is dead")
 
@@ -110,7 +104,7 @@ class InS3(_Files, SyncMachine):
         return destination
 
     def killing(self, operation: int, *, after: bool) -> FilesDestination:
-        mortal.begin_life(left=operation, after=after)
+        mortal.begin_life(left=operation, after=after, dies=self.random.random() < 0.5)
         return FilesDestination(f"s3://mortal@{self.uri}", compression="none")
 
     def attempt(
@@ -119,7 +113,7 @@ class InS3(_Files, SyncMachine):
         try:
             return super().attempt(act, client, destination)
         except MakiniDestinationError:
-            if destination is None or destination is self.destination or not mortal.dead:
+            if destination is None or destination is self.destination:
                 raise
             return None
 

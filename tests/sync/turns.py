@@ -1,4 +1,4 @@
-"""Several actors that take turns by chance: any interleaving of their steps, and the same one for the same seed."""
+"""Several actors that take turns by chance: any interleaving of their steps, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from random import Random
 from threading import Event, Thread
 from typing import IO
 
+from makini_provider.destinations.files.layout import DATA
 from makini_provider.destinations.files.store import Store
 
 
@@ -125,8 +126,9 @@ class SteppedStore(Store):
 
     def remove(self, name: str) -> None:
         """Remove; a folder file by file, as stores do."""
-        for part in super().names(name) if not name.endswith((".json", ".tmp")) else []:
-            self._step()
-            super().remove(f"{name}/{part}")
+        if name.split("/")[-2] == DATA:
+            for part in super().names(name):
+                self._step()
+                super().remove(f"{name}/{part}")
         self._step()
         super().remove(name)

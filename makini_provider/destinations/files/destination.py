@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import IO, Final
 
 import msgspec
@@ -16,12 +17,13 @@ from makini_provider.destinations.files.compression import compressor
 from makini_provider.destinations.files.layout import (
     COMMITS,
     DATA,
+    DOOMED,
     commit_name,
     parse_commit_name,
     part_name,
     stream_folder,
 )
-from makini_provider.destinations.files.store import Store, explained, open_store
+from makini_provider.destinations.files.store import Store, explained, open_store, removed_meanwhile
 from makini_provider.destinations.uri import check_destination
 from makini_provider.sync.coverage import FORMAT_VERSION, Commit, DataFile
 from makini_provider.sync.destination import CommitFacts
@@ -145,14 +147,19 @@ class FilesAttempt:
             self._close_part()
 
     def commit(self, facts: CommitFacts, *, same_data_as: Commit | None = None) -> Commit:
-        """Write the commit, last; from then on the data is there."""
+        """Write the commit, last; from then on the data is there.
+
+        :raises MakiniDestinationError: the data is gone: vacuum's grace period was too short
+        """
         self._close_part()
-        if same_data_as is not None:
+        if same_data_as is not None and self._is_safe(same_data_as.files):
             self._remove_data()
             self._files = list(same_data_as.files)
-        elif self._files:
-            # What a commit names must outlive a power cut as surely as the commit.
-            self._store.sync_folders(f"{self._folder}/{self._files[0].path}")
+        else:
+            self._check_data()
+            if self._files:
+                # What a commit names must outlive a power cut as surely as the commit.
+                self._store.sync_folders(f"{self._folder}/{self._files[0].path}")
         commit = Commit(
             id=self.id,
             kind=facts.kind,
@@ -170,8 +177,17 @@ class FilesAttempt:
             run_id=facts.run_id,
         )
         content = msgspec.json.format(msgspec.json.encode(commit), indent=2)
-        self._store.put(f"{self._folder}/{COMMITS}/{commit_name(commit.covered, commit.id)}", content)
+        name = f"{self._folder}/{COMMITS}/{commit_name(commit.covered, commit.id)}"
+        # From here on the data stays, also where an error comes back: the commit may be there all the same.
         self._finished = True
+        self._store.put(name, content)
+        try:
+            # Vacuum announces what it will remove, and then looks for commits; this looks for announcements
+            # after it has committed. So at least one of the two sees the other, and gives way.
+            self._check_data()
+        except MakiniError:
+            self._store.remove(name)
+            raise
         return commit
 
     def discard(self) -> None:
@@ -190,6 +206,19 @@ class FilesAttempt:
         if self._part is not None:
             self._files.append(self._part.close())
             self._part = None
+
+    def _check_data(self) -> None:
+        if not self._is_safe(self._files):
+            raise removed_meanwhile(f"data of {self._store}/{self._folder}")
+
+    def _is_safe(self, files: Sequence[DataFile]) -> bool:
+        """Whether data files are there, and vacuum is not about to remove them."""
+        for folder, parts in groupby(files, lambda file: file.path.rpartition("/")[0]):
+            found = self._store.names(f"{self._folder}/{folder}")
+            doomed = any(name.startswith(DOOMED) for name in found)
+            if doomed or not {part.path.rpartition("/")[2] for part in parts} <= set(found):
+                return False
+        return True
 
     def _remove_data(self) -> None:
         self._store.remove(f"{self._folder}/{DATA}/{self.id}")

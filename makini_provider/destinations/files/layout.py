@@ -19,6 +19,8 @@ from makini_provider.sync.windows import Window
 
 COMMITS: Final = "_commits"
 DATA: Final = "data"
+DOOMED: Final = "_doomed-"
+"""How the name of a file begins that stands beside data which a vacuum is about to remove."""
 NOTHING: Final = "none"
 NO_TEXT: Final = "%"
 """Stands for empty text: a segment of its own, which no other text gives."""

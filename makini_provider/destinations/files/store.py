@@ -55,6 +55,15 @@ def explained(what: str, where: str) -> Iterator[None]:
         raise MakiniDestinationError(message, remedy="What has landed is untouched.") from error
 
 
+def removed_meanwhile(what: str) -> MakiniDestinationError:
+    """The error for what vacuum, or somebody, removed under a task that was writing it."""
+    return MakiniDestinationError(
+        f"{what} was removed while a task was writing it; nothing of it is visible.",
+        remedy="The next try reads it again. Give vacuum a --grace that is longer than the longest sync, and "
+        "let nothing else delete files at the destination.",
+    )
+
+
 class Store:
     """A folder on a store.
 
@@ -114,10 +123,22 @@ class Store:
             stream: IO[bytes] = path.fs.open(path.path, "rb")
             return stream
 
+    @contextlib.contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        where = f"{self.root}/{name}"
+        with explained("write", where):
+            try:
+                yield
+            except FileNotFoundError as error:
+                if not self._local:
+                    raise  # no such bucket
+                # Folders are made where they are missing: one that is not there was removed since.
+                raise removed_meanwhile(where) from error
+
     def create(self, name: str) -> IO[bytes]:
         """Open a new file to be written."""
         path = self.root / name
-        with explained("write", str(path)):
+        with self._writing(name):
             if self._local:
                 Path(path.path).parent.mkdir(parents=True, exist_ok=True)
                 return Path(path.path).open("xb")
@@ -126,7 +147,7 @@ class Store:
 
     def close(self, stream: IO[bytes], name: str) -> None:
         """Close a written file; on a local disk, after it has reached the disk."""
-        with explained("write", f"{self.root}/{name}"):
+        with self._writing(name):
             if self._local:
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -146,7 +167,7 @@ class Store:
     def put(self, name: str, content: bytes) -> None:
         """Write a small file so that it is there as a whole or not at all."""
         path = self.root / name
-        with explained("write", str(path)):
+        with self._writing(name):
             if not self._local:
                 path.fs.pipe_file(path.path, content)
                 return
@@ -179,7 +200,7 @@ class Store:
             return
         for folder in Path(name).parents:
             path = Path((self.root / str(folder)).path)
-            with explained("write", str(path)):
+            with self._writing(str(folder)):
                 try:
                     descriptor = os.open(path, os.O_RDONLY)
                 except PermissionError:

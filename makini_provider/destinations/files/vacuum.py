@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from makini_provider.api.errors import MakiniDestinationError
 from makini_provider.destinations.files.destination import read_commits, stream_folders
-from makini_provider.destinations.files.layout import COMMITS, DATA, commit_name, parse_commit_name
+from makini_provider.destinations.files.layout import COMMITS, DATA, DOOMED, commit_name, parse_commit_name
 from makini_provider.destinations.files.store import Store
 from makini_provider.sync.coverage import Commit, StreamState
-from makini_provider.sync.ids import made_at
+from makini_provider.sync.ids import made_at, new_id
 
 
 @dataclass(slots=True)
@@ -42,24 +43,68 @@ def vacuum(store: Store, *, grace: timedelta, dry_run: bool = False) -> Vacuumed
     removed = Vacuumed()
     for folder in stream_folders(store):
         # Data first: an attempt that commits in between is in the commits that are read after.
-        attempts = [name for name in store.names(f"{folder}/{DATA}") if _older(name, before)]
-        state = StreamState(read_commits(store, folder))
-        needed = _needed(state, before)
-        commits = [
-            f"{folder}/{COMMITS}/{commit_name(commit.covered, commit.id)}"
-            for commit in state.commits
-            if commit.id not in needed
+        attempts = [
+            f"{folder}/{DATA}/{name}" for name in store.names(f"{folder}/{DATA}") if _older(name, before)
         ]
-        named = {file.path.split("/")[1] for c in state.commits if c.id in needed for file in c.files}
-        unnamed = [f"{folder}/{DATA}/{attempt}" for attempt in attempts if attempt not in named]
-        unnamed += _unfinished(store, f"{folder}/{COMMITS}", before)
+        commits, needed = _superseded(store, folder, before)
+        doomed = [attempt for attempt in attempts if attempt not in needed]
+        if doomed and not dry_run:
+            # Announced, and looked again: whoever commits one of them now, sees that or is seen.
+            # Each vacuum has a mark of its own: taking it back must not take back another's.
+            mark = f"{DOOMED}{new_id()}"
+            doomed = [attempt for attempt in doomed if _mark(store, attempt, mark)]
+            commits, needed = _superseded(store, folder, before)
+            for attempt in needed.intersection(doomed):
+                store.remove(f"{attempt}/{mark}")
+            doomed = [attempt for attempt in doomed if attempt not in needed]
+        unfinished = list(_unfinished(store, f"{folder}/{COMMITS}", before))
         removed.commits += commits
-        removed.attempts += unnamed
+        removed.attempts += [*doomed, *unfinished]
         if not dry_run:
             # Commits first, so that none ever names data that is gone.
-            for name in (*commits, *unnamed):
+            for name in (*commits, *unfinished):
                 store.remove(name)
+            for name in doomed:
+                _remove_attempt(store, name)
     return removed
+
+
+def _mark(store: Store, attempt: str, mark: str) -> bool:
+    """Announce that a folder of data will be removed; false where it is gone already."""
+    try:
+        store.put(f"{attempt}/{mark}", b"")
+    except MakiniDestinationError:
+        # Another vacuum, or the task itself, was faster.
+        if store.names(attempt):
+            raise
+        return False
+    return True
+
+
+def _remove_attempt(store: Store, name: str) -> None:
+    """Remove a folder of data, the marks last: what they stand for holds until the data is gone."""
+    for part in store.names(name):
+        if not part.startswith(DOOMED):
+            store.remove(f"{name}/{part}")
+    store.remove(name)
+
+
+def _superseded(store: Store, folder: str, before: float) -> tuple[list[str], set[str]]:
+    """The commits of a stream that nobody needs any more, and the folders of data that others name."""
+    state = StreamState(read_commits(store, folder))
+    needed = _needed(state, before)
+    superseded = [
+        f"{folder}/{COMMITS}/{commit_name(commit.covered, commit.id)}"
+        for commit in state.commits
+        if commit.id not in needed
+    ]
+    named = {
+        f"{folder}/{file.path.rpartition('/')[0]}"
+        for commit in state.commits
+        if commit.id in needed
+        for file in commit.files
+    }
+    return superseded, named
 
 
 def _needed(state: StreamState, before: float) -> set[str]:
