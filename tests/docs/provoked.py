@@ -223,7 +223,9 @@ class Troubles:
 
     def filter_refused(self) -> str:
         behaviour = Behaviour(reject_filter_fields=("updatedAt",))
-        return self._logged(lambda: self._landed(behaviour=behaviour), "makini_provider.sync.habits")
+        text = self._logged(lambda: self._landed(behaviour=behaviour), "makini_provider.sync.habits")
+        # Before it, coarser times are tried.
+        return text.splitlines()[-1]
 
     def sort_ignored(self) -> str:
         return self._logged(
