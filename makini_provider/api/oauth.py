@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import codecs
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,7 +20,8 @@ from makini_provider.api.errors import (
     RefreshTokenRefusedError,
 )
 from makini_provider.api.records import parse_instant
-from makini_provider.api.transport import Answer, Transport
+from makini_provider.api.token_pair import TokenPair
+from makini_provider.api.transport import Answer, Form, Transport
 
 TOKEN_PATH: Final = "/link/token"  # noqa: S105  (a path)
 
@@ -94,33 +95,35 @@ class TokenEndpoint:
 
         :raises ClientRefusedError: client id and secret are not accepted
         """
-        return self._ask({"grant_type": "client_credentials"}, repeatable=True)
+        return self._ask(self._form("client_credentials"), repeatable=True)
 
-    def refresh(self, refresh_token: str) -> IssuedToken:
+    def refresh(self, pair: TokenPair) -> IssuedToken:
         """A new pair of tokens for a refresh token, which is spent by it (RFC 6749, section 6).
 
         It is asked once: where no answer comes, the refresh token may be spent or not.
 
+        :param pair: holds the refresh token
         :raises RefreshTokenRefusedError: it is spent, expired or revoked
         :raises ClientRefusedError: client id and secret are not accepted
         """
-        found = self._ask({"grant_type": "refresh_token", "refresh_token": refresh_token}, repeatable=False)
+        form = self._form("refresh_token", refresh_token=pair.refresh_token)
+        found = self._ask(form, repeatable=False)
         # An answer without one means that the old one stays good (RFC 6749, section 6).
-        return found if found.refresh_token else replace(found, refresh_token=refresh_token)
+        return found if found.refresh_token else replace(found, refresh_token=pair.refresh_token)
 
-    def _ask(self, form: Mapping[str, str], *, repeatable: bool) -> IssuedToken:
-        refresh_token = form.get("refresh_token", "")
+    def _form(self, grant_type: str, **secrets: str) -> Form:
+        return Form(
+            {"grant_type": grant_type, "client_id": self._client_id},
+            {"client_secret": self._client_secret, **secrets},
+        )
+
+    def _ask(self, form: Form, *, repeatable: bool) -> IssuedToken:
         try:
             answer = self._transport.request(
-                "POST",
-                TOKEN_PATH,
-                form={**form, "client_id": self._client_id, "client_secret": self._client_secret},
-                auth=Unsigned(),
-                repeatable=repeatable,
-                secrets=[refresh_token, self._client_secret],
+                "POST", TOKEN_PATH, form=form, auth=Unsigned(), repeatable=repeatable
             )
         except MakiniStatusError as error:
-            explained = _explained(error, refreshing=bool(refresh_token))
+            explained = _explained(error, refreshing="refresh_token" in form.secrets)
             if explained is None:
                 raise
             raise explained from error

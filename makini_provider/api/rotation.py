@@ -90,7 +90,7 @@ class PairKeeper:
     :param store: holds the pair, for all processes
     :param seed: the refresh token of the connection, to begin with; once it is taken, the store counts, until
         another one stands in the connection
-    :param refresh: spends a refresh token
+    :param refresh: spends the refresh token of a pair
     :param now: the time by the server's clock
     :param tell: is told each token before it is used
     :param conn_id: names the connection in errors
@@ -102,7 +102,7 @@ class PairKeeper:
         self,
         store: TokenStore,
         seed: str | None,
-        refresh: Callable[[str], IssuedToken],
+        refresh: Callable[[TokenPair], IssuedToken],
         *,
         now: Callable[[], datetime],
         tell: Callable[[str], None],
@@ -251,8 +251,11 @@ class PairKeeper:
         :param marked: what is kept now
         :return: the new pair; ``None`` where the store is to be looked at again
         """
+        if not self._is_busy(marked.refreshing):
+            return None  # This process stood still for so long that another may be at it.
         new_seed = self._has_new_seed(pair)
-        spent = self._seed if new_seed and self._seed is not None else marked.refresh_token
+        # Whole pairs are handed about, since they do not show in what records a frame's variables.
+        spent = replace(marked, refresh_token=self._seed) if new_seed and self._seed is not None else marked
         interrupted = pair.refreshing if pair is not None else None
         try:
             got = self._refresh(spent)
@@ -269,7 +272,7 @@ class PairKeeper:
                 self._store.save(self._with_seed(replace(marked, refreshing=interrupted)))
                 return None
             self._release(marked, interrupted)
-            raise self._explained(error, marked, interrupted, from_extra=spent == self._seed) from error
+            raise self._explained(error, spent, interrupted) from error
         except _UNKNOWN_OUTCOME:
             # Nobody works on it any more, and what came of it will show.
             began = (interrupted or marked.refreshing or Refreshing(_NOBODY, self._now())).since
@@ -281,14 +284,14 @@ class PairKeeper:
         for secret in (got.token, got.refresh_token):
             if secret:
                 self._tell(secret)
-        return self._keep(
-            self._with_seed(
-                TokenPair(
-                    got.token, got.refresh_token or spent, got.issued_at, got.expires_at, seeds=marked.seeds
-                )
-            ),
-            instead_of=marked,
+        new = TokenPair(
+            got.token,
+            got.refresh_token or spent.refresh_token,
+            got.issued_at,
+            got.expires_at,
+            seeds=marked.seeds,
         )
+        return self._keep(self._with_seed(new), instead_of=marked)
 
     def _with_seed(self, pair: TokenPair) -> TokenPair:
         if self._seed is None:
@@ -355,9 +358,8 @@ class PairKeeper:
         error: RefreshTokenRefusedError,
         pair: TokenPair,
         interrupted: Refreshing | None,
-        *,
-        from_extra: bool,
     ) -> RefreshTokenRefusedError:
+        from_extra = pair.refresh_token == self._seed
         where = "in the connection's extra" if from_extra else f"in {self._store.name}"
         if interrupted is not None:
             why = (

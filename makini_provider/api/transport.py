@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -88,6 +88,18 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """A form-encoded body; an object of its own, so that recorders of errors do not show what it holds.
+
+    :param fields: what anybody may see
+    :param secrets: further fields, whose values no message repeats
+    """
+
+    fields: Mapping[str, str] = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TransportSettings:
     """What can be set about requests.
 
@@ -158,11 +170,10 @@ class Transport:
         *,
         query: Sequence[tuple[str, str]] = (),
         json: Any = None,
-        form: Mapping[str, str] | None = None,
+        form: Form | None = None,
         headers: Mapping[str, str] | None = None,
         auth: BearerAuth | Unsigned | None = None,
         repeatable: bool | None = None,
-        secrets: Collection[str] = (),
     ) -> Answer:
         """Send a request, again where that can help, and return the answer.
 
@@ -178,7 +189,6 @@ class Transport:
         :param headers: further headers
         :param auth: signs this request in place of the transport's own
         :param repeatable: whether it does no harm to send it twice; by default a GET and a HEAD do none
-        :param secrets: what it sends besides its token that no message may repeat
         :raises MakiniRequestError: the kind says what happened
         """
         if not path.startswith("/") or path.startswith("//"):
@@ -190,7 +200,13 @@ class Transport:
             repeatable = method.upper() in ("GET", "HEAD")
         auth = auth or self._auth
         draft = requests.Request(
-            method, self.base_url + path, headers, data=form, params=list(query), json=json, auth=auth
+            method,
+            self.base_url + path,
+            headers,
+            data={**form.fields, **form.secrets} if form else None,
+            params=list(query),
+            json=json,
+            auth=auth,
         )
         waited = 0.0
         attempt = 0
@@ -202,7 +218,7 @@ class Transport:
             # tried again here.
             request = self._prepared(draft)
             try:
-                answer = self._send(request, path, secrets)
+                answer = self._send(request, path, form)
             except MakiniUnauthorizedError:
                 if renewed or not auth.renew(request):
                     raise
@@ -226,9 +242,10 @@ class Transport:
         try:
             return self.session.prepare_request(draft)
         except OSError as error:
-            raise _connection_error(draft.method, draft.url, error, self._settings.timeout) from error
+            unsent = _connection_error(draft.method, draft.url, error, self._settings.timeout)
+            raise unsent from without_frames(error)
 
-    def _send(self, request: PreparedRequest, path: str, secrets: Collection[str]) -> Answer:
+    def _send(self, request: PreparedRequest, path: str, form: Form | None) -> Answer:
         method, url = request.method or "", request.url or ""
         started = time.monotonic()
         asked_at = self.clock.now()
@@ -253,7 +270,7 @@ class Transport:
             response.headers,
             body,
             now=datetime.now(UTC),
-            secrets=[token_of(request), *secrets],
+            secrets=[token_of(request), *(form.secrets.values() if form else ())],
         )
 
     def _body(self, response: requests.Response, started: float) -> bytes:

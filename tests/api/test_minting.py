@@ -21,7 +21,7 @@ from makini_provider.api.errors import (
 )
 from makini_provider.api.minting import MintedTokens, connection_token
 from makini_provider.api.oauth import IssuedToken
-from makini_provider.api.transport import Transport
+from makini_provider.api.transport import Form, Transport
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
@@ -219,5 +219,5 @@ def test_a_netrc_does_not_sign_what_is_to_be_unsigned(
     netrc = tmp_path / "netrc"
     netrc.write_text("default login a password b\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    connect().request("POST", "/link/token", form={"a": "b"}, auth=Unsigned())
+    connect().request("POST", "/link/token", form=Form({"a": "b"}, {}), auth=Unsigned())
     assert "Authorization" not in server.seen[0].headers

@@ -25,11 +25,13 @@ from makini_provider.api.errors import (
     RefreshTokenRefusedError,
 )
 from makini_provider.api.oauth import IssuedToken, TokenEndpoint, issued, stated_expiry
+from makini_provider.api.token_pair import TokenPair
 from makini_provider.api.transport import Answer, RetryPolicy, Transport
 
 SECRET = "cs/0815+secret"
 REFRESH_TOKEN = "rt/0815+secret"
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
+PAIR = TokenPair("at-1", REFRESH_TOKEN, NOW)
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_client_credentials_go_form_encoded_and_unsigned(
 
 def test_a_refresh_token_goes_the_same_way(server: ScriptedServer, endpoint: TokenEndpoint) -> None:
     server.otherwise = as_json({"access_token": "at-2", "refresh_token": "rt-2", "expires_in": 300})
-    found = endpoint.refresh(REFRESH_TOKEN)
+    found = endpoint.refresh(PAIR)
     assert (found.token, found.refresh_token) == ("at-2", "rt-2")
     assert parse_qs(server.seen[0].body.decode()) == {
         "grant_type": ["refresh_token"],
@@ -81,7 +83,7 @@ def test_an_answer_without_a_new_refresh_token_leaves_the_old_one_good(
     server: ScriptedServer, endpoint: TokenEndpoint
 ) -> None:
     server.otherwise = as_json({"access_token": "at-2"})
-    assert endpoint.refresh(REFRESH_TOKEN).refresh_token == REFRESH_TOKEN
+    assert endpoint.refresh(PAIR).refresh_token == REFRESH_TOKEN
 
 
 def test_client_credentials_are_asked_for_again_after_a_failure(
@@ -100,7 +102,7 @@ def test_a_refresh_is_asked_once_since_the_token_may_be_spent(
 ) -> None:
     server.otherwise = failure
     with pytest.raises(kind):
-        endpoint.refresh(REFRESH_TOKEN)
+        endpoint.refresh(PAIR)
     assert len(server.seen) == 1
 
 
@@ -108,7 +110,7 @@ def test_a_refresh_is_asked_again_after_a_429_which_says_that_nothing_was_done(
     server: ScriptedServer, endpoint: TokenEndpoint
 ) -> None:
     server.then(reply(429, Retry_After="0"), as_json({"access_token": "at-2", "refresh_token": "rt-2"}))
-    assert endpoint.refresh(REFRESH_TOKEN).token == "at-2"
+    assert endpoint.refresh(PAIR).token == "at-2"
 
 
 # What is answered.
@@ -233,11 +235,11 @@ def test_a_refresh_token_that_is_refused_is_told_from_a_client_that_is(
 ) -> None:
     server.otherwise = as_json(body, status)
     with pytest.raises(RefreshTokenRefusedError) as caught:
-        endpoint.refresh(REFRESH_TOKEN)
+        endpoint.refresh(PAIR)
     assert REFRESH_TOKEN not in "".join(traceback.format_exception(caught.value))
     server.otherwise = as_json({"error": "invalid_client"}, 401)
     with pytest.raises(ClientRefusedError):
-        endpoint.refresh(REFRESH_TOKEN)
+        endpoint.refresh(PAIR)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,7 @@ def test_other_refusals_blame_no_credentials(
     server: ScriptedServer, endpoint: TokenEndpoint, status: int, code: str, kind: type[MakiniError]
 ) -> None:
     server.otherwise = as_json({"error": code}, status)
-    for ask in (endpoint.application_token, lambda: endpoint.refresh(REFRESH_TOKEN)):
+    for ask in (endpoint.application_token, lambda: endpoint.refresh(PAIR)):
         with pytest.raises(kind) as caught:
             ask()
         assert type(caught.value) is kind
@@ -268,7 +270,7 @@ def test_no_failure_and_no_log_shows_a_secret(
     server.otherwise = answer
     endpoint = TokenEndpoint(connect(retry=RetryPolicy(attempts=2)), "client-id", SECRET)
     with caplog.at_level(logging.DEBUG):
-        for ask in (endpoint.application_token, lambda: endpoint.refresh(REFRESH_TOKEN)):
+        for ask in (endpoint.application_token, lambda: endpoint.refresh(PAIR)):
             with pytest.raises(MakiniError) as caught:
                 ask()
             shown = "".join(traceback.format_exception(caught.value)) + caplog.text
