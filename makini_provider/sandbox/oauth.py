@@ -137,6 +137,12 @@ class Authority:
             if refresh:
                 self._refresh.clear()
 
+    @property
+    def given_tokens(self) -> list[str]:
+        """All tokens that are known: given, and neither spent nor revoked."""
+        with self._lock:
+            return [*self._access, *self._refresh]
+
     def knows_refresh_token(self, refresh_token: str) -> bool:
         """Whether a refresh token is good for one more call."""
         with self._lock:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from airflow_home import DagRunner
+from airflow_home import AirflowHome, DagRunner
 from landing import Landing
 
-from makini_provider.sandbox import Sandbox
+from makini_provider.sandbox import Behaviour, Sandbox
 
 pytestmark = pytest.mark.airflow
 
@@ -87,3 +88,67 @@ def test_a_connection_that_is_refused_fails_by_itself(
         f"app/{SECOND} · eam/work-orders": "success",
     }
     assert "client authentication failed" in run.failure
+
+
+def test_a_refresh_token_is_used_once_and_what_follows_is_kept_in_a_variable(
+    airflow_home: AirflowHome, runner: DagRunner, sandbox: Sandbox, landing: Landing
+) -> None:
+    pair = sandbox.authority.pair(SECOND)
+    seed = pair["refresh_token"]
+    environment = settings(sandbox, landing, refresh_token=seed, token_store="variable://makini_app_tokens")
+
+    run = runner.run("makini_initial_sync", environment)
+    assert run.state == "success"
+    assert [task.label for task in run.syncs] == [f"app · {resource}" for resource in RESOURCES]
+    truth = {record["key"]: dict(record) for record in sandbox.tenants.store(SECOND).records("eam/sites")}
+    assert landing.records("eam/sites", "app") == truth
+    assert not sandbox.authority.knows_refresh_token(seed)
+    ((value, encrypted),) = airflow_home.rows(
+        "SELECT val, is_encrypted FROM variable WHERE key = ?", "makini_app_tokens"
+    )
+    assert encrypted
+    assert "token" not in value
+
+    rotation = runner.run("makini_token_rotation", environment)
+    (report,) = (task.receipt for task in rotation.tasks)
+    assert (report["conn_id"], report["token_store"]) == ("app", "variable://makini_app_tokens")
+    assert (report["refreshed"], round(report["days_left"])) == (False, 30)
+    database = airflow_home.database.read_bytes()
+    for secret in (seed, CLIENT_SECRET, *sandbox.authority.given_tokens):
+        assert secret not in run.output + rotation.output
+        assert secret.encode() not in database
+
+
+def test_a_pair_is_rotated_once_half_of_its_life_is_over(
+    runner: DagRunner, sandbox: Sandbox, landing: Landing
+) -> None:
+    sandbox.behave(Behaviour(pair_lifetime=8))
+    seed = sandbox.authority.pair(SECOND)["refresh_token"]
+    environment = settings(sandbox, landing, refresh_token=seed, token_store="variable://makini_old_tokens")
+    for _ in range(2):
+        rotation = runner.run("makini_token_rotation", environment)
+        assert [task.receipt["refreshed"] for task in rotation.tasks] == [True]
+        time.sleep(4)
+    sandbox.behave()
+
+
+def test_a_dead_pair_fails_visibly_with_what_to_do(
+    airflow_home: AirflowHome, runner: DagRunner, sandbox: Sandbox, landing: Landing
+) -> None:
+    environment = settings(
+        sandbox, landing, refresh_token="rt-that-is-dead-4714", token_store="variable://makini_dead_tokens"
+    )
+    run = runner.run("makini_token_rotation", environment)
+    assert run.state == "failed"
+    assert "does not accept the refresh token in the connection's extra any more" in run.failure
+    assert "Connect the system to Makini again" in run.failure
+    assert "rt-that-is-dead" not in run.output
+    assert {task.try_number for task in run.tasks} == {1}
+
+
+def test_connections_with_another_way_in_are_not_rotated(
+    runner: DagRunner, sandbox: Sandbox, landing: Landing
+) -> None:
+    environment = settings(sandbox, landing) | {"MAKINI_CONN_IDS": f"app,app/{SECOND}"}
+    run = runner.run("makini_token_rotation", environment)
+    assert {task.state for task in run.tasks} == {"skipped"}
