@@ -28,7 +28,10 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": _INTEGRATION, "python-modules": ["makini_provider.hooks.makini"]},
         ],
         "operators": [
-            {"integration-name": _INTEGRATION, "python-modules": ["makini_provider.operators.sync"]},
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["makini_provider.operators.rotation", "makini_provider.operators.sync"],
+            },
         ],
         "connection-types": [
             {

@@ -346,9 +346,10 @@ class PairKeeper:
     def _not_kept(self, error: TokenStoreError, before: TokenPair | None) -> PairNotKeptError:
         ends = before.expires_at if before is not None else None
         still_good = ends is not None and before is not None and before.access_token and ends > self._now()
+        cause = error.message.rstrip(".")
         return PairNotKeptError(
             f"connection {self._conn_id!r}: Makini has replaced the pair of tokens, and {self._store.name} "
-            f"does not take the new one ({error.message}). The refresh token that it holds is spent. Access "
+            f"does not take the new one ({cause}). The refresh token that it holds is spent. Access "
             + (f"ends at {ends:%Y-%m-%d %H:%M} UTC." if still_good else "is lost when this process ends."),
             remedy=f"Make the store writable again; {_RECONNECT}",
         )

@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from makini_provider.api.auth import BearerAuth, StaticToken
+from makini_provider.api.auth import BearerAuth, StaticToken, Unsigned
 from makini_provider.api.client import MakiniClient
-from makini_provider.api.errors import MakiniError
+from makini_provider.api.errors import MakiniConnectionError, MakiniError, TokenStoreError
+from makini_provider.api.oauth import TokenEndpoint
 from makini_provider.api.resources import get_resource
+from makini_provider.api.rotation import PairKeeper
+from makini_provider.api.token_pair import TokenPair, TokenStore
 from makini_provider.api.transport import RetryPolicy, Transport, TransportSettings
 from makini_provider.cli.main import main
 from makini_provider.destinations.files.destination import FilesDestination
 from makini_provider.destinations.files.reader import newest_records
 from makini_provider.destinations.files.store import explained, open_store
+from makini_provider.hooks.credentials import ClientCredentials, sign
 from makini_provider.operators.planning import DagSettings, plan_items
 from makini_provider.operators.sync import MakiniInitialSyncOperator
 from makini_provider.sandbox import Behaviour, Sandbox
@@ -35,6 +39,25 @@ from makini_provider.sync.streams import Source, Stream
 NOW: Final = datetime(2026, 8, 1, 12, tzinfo=UTC)
 HISTORY: Final = timedelta(days=30)
 LOOKBACK: Final = timedelta(hours=1)
+
+
+class _Memory:
+    """A token store that may fail."""
+
+    name = "variable://makini_acme_tokens"
+
+    def __init__(self, writes: int = 100) -> None:
+        self._pair: TokenPair | None = None
+        self._writes = writes
+
+    def load(self) -> TokenPair | None:
+        return self._pair
+
+    def save(self, pair: TokenPair) -> None:
+        self._writes -= 1
+        if self._writes < 0:
+            raise TokenStoreError("token store 'variable://makini_acme_tokens' can't be written: timeout.")
+        self._pair = pair
 
 
 class Troubles:
@@ -213,6 +236,71 @@ class Troubles:
             page_size=5,
             behaviour=Behaviour(changes_per_request={"inserts": 1, "hard_deletes": 1}),
         )
+
+    # The ways in
+
+    def refused_client(self) -> None:
+        with self._ways_in(ClientCredentials("sandbox-client", "another", "09000207611899")) as client:
+            client.integration()
+
+    def unknown_makini_connection(self) -> None:
+        secret = self._sandbox.authority.client_secret
+        with self._ways_in(ClientCredentials("sandbox-client", secret, "09000207611902")) as client:
+            client.integration()
+
+    def no_makini_connection(self) -> None:
+        secret = self._sandbox.authority.client_secret
+        with self._ways_in(ClientCredentials("sandbox-client", secret)) as client:
+            client.integration()
+
+    def no_pair(self) -> None:
+        self._refreshed(_Memory(), seed=None)
+
+    def spent_refresh_token(self) -> None:
+        self._refreshed(_Memory(), seed="another")
+
+    def lost_answer(self) -> None:
+        store, seed = _Memory(), self._sandbox.authority.pair("09000207611899")["refresh_token"]
+        self._sandbox.behave(Behaviour(token_faults=("cut",)))
+        with contextlib.suppress(MakiniConnectionError):
+            self._refreshed(store, seed=seed)
+        self._refreshed(store, seed=seed)
+
+    def pair_not_kept(self) -> None:
+        seed = self._sandbox.authority.pair("09000207611899")["refresh_token"]
+        self._refreshed(_Memory(writes=1), seed=seed)
+
+    @contextmanager
+    def _ways_in(self, credentials: ClientCredentials) -> Iterator[MakiniClient]:
+        transport = Transport(self._sandbox.url, Unsigned())
+        sign(
+            transport,
+            credentials,
+            conn_id="makini_app",
+            open_store=lambda uri: _Memory(),
+            tell=lambda _: None,
+        )
+        try:
+            yield MakiniClient(transport)
+        finally:
+            transport.close()
+
+    def _refreshed(self, store: TokenStore, *, seed: str | None) -> None:
+        transport = Transport(self._sandbox.url, Unsigned())
+        endpoint = TokenEndpoint(transport, "sandbox-client", self._sandbox.authority.client_secret)
+        keeper = PairKeeper(
+            store,
+            seed,
+            endpoint.refresh,
+            now=lambda: NOW,
+            tell=lambda _: None,
+            conn_id="makini_acme",
+            sleep=lambda _: None,
+        )
+        try:
+            keeper.current()
+        finally:
+            transport.close()
 
     # What the log and the receipt warn of
 
