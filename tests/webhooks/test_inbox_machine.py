@@ -204,5 +204,5 @@ class InboxMachine(RuleBasedStateMachine):
 def test_any_order_of_events_keeps_the_promises(new_database: Callable[[], str]) -> None:
     machine = type("Machine", (InboxMachine,), {"new_database": staticmethod(new_database)})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=20, stateful_step_count=30, deadline=None)
+        machine, settings=settings(max_examples=12, stateful_step_count=30, deadline=None)
     )

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,17 @@ def test_a_hundred_megabytes_are_413_and_leave_no_trace_in_memory(served: tuple[
     chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
     assert status_of(talk(port, head(b"transfer-encoding: chunked"), *[chunk] * 100, b"0\r\n\r\n")) == 413
     assert _peak_memory() - before < 30 * MIB
+
+
+def test_endless_headers_end_at_64_kib(tmp_path: Path) -> None:
+    """With h11, which the documentation recommends: the other parser takes any number of them."""
+    rig = Rig(f"sqlite:///{tmp_path}/inbox.db")
+    with serving(rig.receiver, http="h11") as port:
+        before = _peak_memory()
+        lines = b"".join(b"x%d: %b\r\n" % (n, b"y" * 1_000) for n in range(100))
+        assert status_of(talk(port, b"POST /makini/webhooks/plant HTTP/1.1\r\n", *[lines] * 300)) == 400
+        assert _peak_memory() - before < 15 * MIB
+    rig.inbox.close()
 
 
 def test_a_body_that_never_ends_is_408(served: tuple[int, Rig]) -> None:
