@@ -18,9 +18,6 @@ from makini_provider.api.errors import (
 )
 from makini_provider.api.token_shape import TokenShape
 
-FAILED_LOGIN: Final = "fail"
-"""The ``sync_status`` that says that the platform's own credentials are invalid."""
-
 # What APIs write, in codes and in sentences. The order counts: what names the connected system comes first.
 _WORDS: Final = {
     Cause.REAUTHORIZATION: (
@@ -151,7 +148,7 @@ def find_cause(found: Findings) -> Cause:
     if not found.asked:
         return Cause.HEADER
     integration = found.integration
-    if integration is not None and integration.sync_status == FAILED_LOGIN:
+    if integration is not None and integration.is_locked_out:
         return Cause.SOURCE_CREDENTIALS
     refused = list(found.refusals)
     if not refused:

@@ -28,6 +28,7 @@ DEFAULT_PAGE_SIZE: Final = 100
 MAX_CONNECTION_PAGES: Final = 1000
 INTEGRATION_PATH: Final = "/api/integrations/current"
 COMPLETED_STATES: Final = frozenset({"done", "fulldone"})
+LOCKED_OUT: Final = "fail"
 
 _CONNECTIONS = custom_resource("/api/system/connections")
 
@@ -50,6 +51,15 @@ class Integration:
     def completed_at(self) -> datetime | None:
         """The end of the last completed sync, where the state is one of completion."""
         return self.sync_updated_at if self.sync_status in COMPLETED_STATES else None
+
+    @property
+    def is_locked_out(self) -> bool:
+        """Whether Makini can't log in to the connected system any more."""
+        return self.sync_status == LOCKED_OUT
+
+
+UNTOLD: Final = Integration(None, None, {})
+"""The state of a connection that does not tell it."""
 
 
 class MakiniClient:
@@ -130,7 +140,7 @@ class MakiniClient:
         try:
             return self.read_integration()
         except (MakiniNotFoundError, MakiniForbiddenError):
-            return Integration(None, None, {})
+            return UNTOLD
 
     def read_integration(self) -> Integration:
         """Ask for that state, and say so where there is none or it may not be read.

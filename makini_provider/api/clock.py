@@ -40,9 +40,13 @@ class ServerClock:
 
     def now(self) -> datetime:
         """The server's time: not later than the truth, and at most about a second earlier."""
+        return self.at(time.monotonic())
+
+    def at(self, moment: float) -> datetime:
+        """The server's time at a moment of ``time.monotonic()``; :meth:`now` says how exact it is."""
         if self._bound is None:
-            return datetime.now(UTC)
-        return datetime.fromtimestamp(time.monotonic() + self._bound, UTC)
+            return datetime.fromtimestamp(time.time() - time.monotonic() + moment, UTC)
+        return datetime.fromtimestamp(moment + self._bound, UTC)
 
     def skew(self) -> float:
         """Seconds by which the server is ahead of this machine; under two seconds means nothing."""

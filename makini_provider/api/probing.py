@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from makini_provider.api.causes import FAILED_LOGIN, Asked, Findings
+from makini_provider.api.causes import Asked, Findings
 from makini_provider.api.client import INTEGRATION_PATH, MakiniClient
 from makini_provider.api.diagnosis import Diagnosis
 from makini_provider.api.errors import (
@@ -69,7 +69,7 @@ def _ask_for_the_state(client: MakiniClient, found: Findings) -> bool:
         found.asked.append(Asked(what, error))
         return not isinstance(error, MakiniConnectionError)
     found.asked.append(Asked(what))
-    return found.integration.sync_status != FAILED_LOGIN
+    return not found.integration.is_locked_out
 
 
 def _ask_for_lists(client: MakiniClient, found: Findings) -> None:

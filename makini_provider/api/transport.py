@@ -248,7 +248,6 @@ class Transport:
     def _send(self, request: PreparedRequest, path: str, form: Form | None) -> Answer:
         method, url = request.method or "", request.url or ""
         started = time.monotonic()
-        asked_at = self.clock.now()
         self.requests_sent += 1
         try:
             settings = self.session.merge_environment_settings(url, {}, True, None, None)
@@ -262,7 +261,7 @@ class Transport:
             "%s %s: %s in %.0f ms", method, path, response.status_code, (time.monotonic() - started) * 1000
         )
         if 200 <= response.status_code < 300:
-            return Answer(response.status_code, response.headers, body, asked_at)
+            return Answer(response.status_code, response.headers, body, self.clock.at(started))
         raise failure_of_answer(
             method,
             path,

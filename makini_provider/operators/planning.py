@@ -140,34 +140,68 @@ def run_form() -> dict[str, Param]:
     }
 
 
-def plan_items(
+def plan_sources(
     settings: DagSettings,
     params: Mapping[str, Any],
     sources: Callable[[str], Sequence[Source]] | None = None,
+) -> list[dict[str, Any]]:
+    """The sources of a run, as arguments of the gate.
+
+    What no retry mends fails the task at once.
+
+    :param settings: what is synced where the run's form says nothing
+    :param params: of the run: ``connections``
+    :param sources: whose data a name in ``connections`` stands for; by default
+        :func:`~makini_provider.operators.customers.sources_of`, which asks Airflow and Makini
+    """
+    from makini_provider.operators.customers import sources_of
+
+    names = _chosen(params.get("connections")) or settings.conn_ids
+    with _fails_at_once():
+        found = [source for name in dict.fromkeys(names) for source in (sources or sources_of)(name)]
+    return [
+        {"makini_conn_id": source.conn_id, "makini_connection": source.makini_connection}
+        for source in dict.fromkeys(found)
+    ]
+
+
+def plan_streams(
+    settings: DagSettings, params: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Every source with every resource, as arguments of the sync operators.
 
     What no retry mends fails the task at once.
 
     :param settings: what is synced where the run's form says nothing
-    :param params: of the run: ``connections``, ``resources``, ``window_start``, ``window_end``,
-        ``full_refresh``
-    :param sources: whose data a name in ``connections`` stands for; by default
-        :func:`~makini_provider.operators.customers.sources_of`, which asks Airflow and Makini
+    :param params: of the run: ``resources``, ``window_start``, ``window_end``, ``full_refresh``
+    :param sources: what :func:`plan_sources` found
     :raises MakiniConfigurationError: a resource is unknown, a time is none or has no time zone, or there are
         more items than Airflow maps over
     """
-    try:
+    with _fails_at_once():
         return _planned(settings, params, sources)
+
+
+def plan_items(
+    settings: DagSettings,
+    params: Mapping[str, Any],
+    sources: Callable[[str], Sequence[Source]] | None = None,
+) -> list[dict[str, Any]]:
+    """:func:`plan_sources` and :func:`plan_streams` in one, for a DAG without a gate."""
+    return plan_streams(settings, params, plan_sources(settings, params, sources))
+
+
+@contextmanager
+def _fails_at_once() -> Iterator[None]:
+    try:
+        yield
     except MakiniConfigurationError as error:
         raise UnusableArgumentError(error.message, remedy=error.remedy) from error
 
 
 def _planned(
-    settings: DagSettings, params: Mapping[str, Any], sources: Callable[[str], Sequence[Source]] | None
+    settings: DagSettings, params: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    from makini_provider.operators.customers import sources_of
-
     resources = expand_resources(_chosen(params.get("resources")) or settings.resources)
     for name in ("window_start", "window_end"):
         # Airflow checks a form's times only where an optional package is installed.
@@ -177,18 +211,7 @@ def _planned(
         "window_end": params.get("window_end") or None,
         "full_refresh": bool(params.get("full_refresh")),
     }
-    names = _chosen(params.get("connections")) or settings.conn_ids
-    found = [source for name in dict.fromkeys(names) for source in (sources or sources_of)(name)]
-    items = [
-        {
-            "makini_conn_id": source.conn_id,
-            "makini_connection": source.makini_connection,
-            "resource": resource,
-            **run,
-        }
-        for source in dict.fromkeys(found)
-        for resource in resources
-    ]
+    items = [{**source, "resource": resource, **run} for source in sources for resource in resources]
     if len(items) > MOST_ITEMS:
         raise MakiniConfigurationError(
             f"{len(items)} streams are more than the {MOST_ITEMS} that Airflow maps over.",

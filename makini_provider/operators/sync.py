@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from makini_provider.api.errors import MakiniConfigurationError, MakiniError, NoInitialSyncError
 from makini_provider.api.resources import get_resource
 from makini_provider.destinations.uri import check_destination
+from makini_provider.operators.gate import pass_the_gate
 from makini_provider.operators.refusal import refusals_explained
 from makini_provider.operators.retrying import retry_arguments
 from makini_provider.sync.windows import parse_duration, parse_time
@@ -75,6 +76,7 @@ class _MakiniSyncOperator(BaseOperator):
         max_window: timedelta | float = timedelta(days=30),
         file_format: str = "jsonl",
         compression: str = "gzip",
+        gate_task_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**retry_arguments(kwargs))
@@ -88,6 +90,7 @@ class _MakiniSyncOperator(BaseOperator):
         self.filters = filters
         self.file_format = file_format
         self.compression = compression
+        self.gate_task_id = gate_task_id
         with _no_retry_mends_it():
             self.history = parse_duration("history", history)
             self.max_window = parse_duration("max_window", max_window)
@@ -105,6 +108,11 @@ class _MakiniSyncOperator(BaseOperator):
         from makini_provider.sync.run import DEFAULT_MAX_WINDOW, StreamSync
         from makini_provider.sync.streams import Source, Stream
 
+        upstream = None
+        if self.gate_task_id:
+            upstream = pass_the_gate(
+                context, self.gate_task_id, self.makini_conn_id, self.makini_connection or None
+            )
         try:
             stream = Stream(
                 Source(self.makini_conn_id, self.makini_connection or None),
@@ -121,6 +129,7 @@ class _MakiniSyncOperator(BaseOperator):
                     stream,
                     run_id=f"{context['ti'].dag_id}/{context['ti'].run_id}",
                     max_window=self.max_window or DEFAULT_MAX_WINDOW,
+                    upstream=upstream,
                 )
                 with refusals_explained(hook):
                     return self._sync(sync, context)
@@ -172,6 +181,8 @@ class MakiniInitialSyncOperator(_MakiniSyncOperator):
     :param max_window: a longer window is committed in pieces, each of which a retry need not read again
     :param file_format: of the data files: ``jsonl``
     :param compression: of the data files: ``gzip``, ``zstd`` (needs the extra ``zstd``) or ``none``
+    :param gate_task_id: the :class:`~makini_provider.operators.gate.MakiniGateOperator` of this DAG that asks
+        for the source's state; this task is then downstream of it, with ``trigger_rule="all_done"``
     :return: the receipt: stream, windows, counts, files, watermark, warnings; never records
     :raises MakiniConfigurationError: a parameter can't be used; while the DAG is parsed, where it is known
     """
@@ -205,6 +216,7 @@ class MakiniIncrementalSyncOperator(_MakiniSyncOperator):
     :param max_window: a longer window is committed in pieces
     :param file_format: of the data files: ``jsonl``
     :param compression: of the data files: ``gzip``, ``zstd`` or ``none``
+    :param gate_task_id: as in :class:`MakiniInitialSyncOperator`
     :return: the receipt
     :raises MakiniConfigurationError: a parameter can't be used
     """

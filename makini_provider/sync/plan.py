@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from makini_provider.api.client import Integration
 from makini_provider.api.errors import MakiniConfigurationError
+from makini_provider.api.records import format_instant, parse_instant
 from makini_provider.sync.windows import EARLIEST, Window
 
 
@@ -41,6 +44,41 @@ class Horizon:
     covered_until: datetime
     upstream_completed_at: datetime | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The state of Makini's own sync, and when it was asked for.
+
+    It may be handed from task to task: what it tells is then older, so that less counts as covered.
+
+    :param integration: the state
+    :param asked_at: the server's clock then
+    :param skew: how far the server's clock was ahead of that of the machine that asked
+    """
+
+    integration: Integration
+    asked_at: datetime
+    skew: timedelta = timedelta(0)
+
+    def as_json(self) -> dict[str, Any]:
+        """The state as values that JSON has."""
+        updated = self.integration.sync_updated_at
+        return {
+            "sync_status": self.integration.sync_status,
+            "sync_updated_at": None if updated is None else format_instant(updated),
+            "asked_at": format_instant(self.asked_at),
+            "skew_seconds": self.skew.total_seconds(),
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Upstream:
+        """The state that :meth:`as_json` wrote."""
+        return cls(
+            Integration(told["sync_status"], parse_instant(told["sync_updated_at"]), {}),
+            datetime.fromisoformat(told["asked_at"]),
+            timedelta(seconds=told["skew_seconds"]),
+        )
 
 
 def look_ahead(integration: Integration, *, now: datetime, known: datetime | None) -> Horizon:

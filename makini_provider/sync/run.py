@@ -20,7 +20,14 @@ from makini_provider.sync.destination import Attempt, CommitFacts, Destination
 from makini_provider.sync.habits import ServerHabits
 from makini_provider.sync.ids import new_id
 from makini_provider.sync.partition import partition
-from makini_provider.sync.plan import Horizon, RunInterval, incremental_window, initial_window, look_ahead
+from makini_provider.sync.plan import (
+    Horizon,
+    RunInterval,
+    Upstream,
+    incremental_window,
+    initial_window,
+    look_ahead,
+)
 from makini_provider.sync.progress import Progress
 from makini_provider.sync.reading import ListClient, Reader
 from makini_provider.sync.streams import Stream
@@ -65,6 +72,8 @@ class StreamSync:
     :param stream: what is synced
     :param run_id: tells this run from others; the same for all tries of it
     :param max_window: a longer window is committed in pieces
+    :param upstream: the state of Makini's own sync, where it was asked for already in this run; it is not
+        asked for again, and no window ends after that moment
     :raises MakiniConfigurationError: the stream can't be synced
     """
 
@@ -76,6 +85,7 @@ class StreamSync:
         *,
         run_id: str,
         max_window: timedelta = DEFAULT_MAX_WINDOW,
+        upstream: Upstream | None = None,
     ) -> None:
         if stream.resource.parent is not None:
             raise MakiniConfigurationError(
@@ -89,6 +99,7 @@ class StreamSync:
         self._stream = stream
         self._run_id = run_id
         self._max_window = max_window
+        self._upstream = upstream
         self._progress = Progress(str(stream))
         self._habits = ServerHabits()
         self._written: list[Commit] = []
@@ -122,7 +133,7 @@ class StreamSync:
         else:
             state.check_fingerprint(self._stream)
             generation = state.resumable(self._stream) or state.current
-        horizon = self._look_ahead(state)
+        horizon = self._look_ahead(state, self._ask())
         if self._stream.resource.kind == "reference":
             if window_start or window_end:
                 self._habits.note(
@@ -188,17 +199,17 @@ class StreamSync:
                 remedy="Run the initial sync first (the DAG makini_initial_sync, or the "
                 "MakiniInitialSyncOperator), or let this one do it: before_initial='initial'.",
             )
-        horizon = self._look_ahead(state)
+        upstream = self._ask()
+        horizon = self._look_ahead(state, upstream)
         if self._stream.resource.cursor_field is None:
             self._snapshot(state, state.current, horizon)
             return self._receipt("incremental", state, [])
-        skew = timedelta(seconds=self._client.clock.skew())
         window = incremental_window(
             interval,
             watermark=state.watermark,
             lookback=lookback,
             now=horizon.now,
-            skew=skew if abs(skew) > _SKEW_THAT_MATTERS else timedelta(0),
+            skew=upstream.skew if abs(upstream.skew) > _SKEW_THAT_MATTERS else timedelta(0),
             window_start=window_start,
             window_end=window_end,
         )
@@ -215,9 +226,15 @@ class StreamSync:
     def _state(self) -> StreamState:
         return StreamState(self._destination.commits(self._stream))
 
-    def _look_ahead(self, state: StreamState) -> Horizon:
-        integration = self._client.integration()
-        horizon = look_ahead(integration, now=self._client.clock.now(), known=state.upstream_completed_at)
+    def _ask(self) -> Upstream:
+        """Ask for the state of Makini's own sync, unless it is known already."""
+        if self._upstream is not None:
+            return self._upstream
+        integration, clock = self._client.integration(), self._client.clock
+        return Upstream(integration, clock.now(), timedelta(seconds=clock.skew()))
+
+    def _look_ahead(self, state: StreamState, upstream: Upstream) -> Horizon:
+        horizon = look_ahead(upstream.integration, now=upstream.asked_at, known=state.upstream_completed_at)
         log.info(
             "%s: %s; coverage ends at %s at the latest.", self._stream, horizon.reason, horizon.covered_until
         )
@@ -308,13 +325,17 @@ class StreamSync:
             wanted=lambda _: True,
             what=resource.name,
         )
+        began: datetime | None = None
         with self._attempts() as attempts:
             for batch in walk.batches():
+                began = began or batch.read_at
                 self._progress.count(batch)
                 if batch.records:
                     attempts.current.write(batch.records, batch.read_at)
             same = before if before is not None and before.content == walk.content else None
-            self._commit(attempts, generation, horizon, None, content=walk.content, same_data_as=same)
+            self._commit(
+                attempts, generation, horizon, None, read_at=began, content=walk.content, same_data_as=same
+            )
 
     @contextmanager
     def _attempts(self) -> Iterator[_Attempts]:
@@ -331,6 +352,7 @@ class StreamSync:
         horizon: Horizon,
         window: Window | None,
         *,
+        read_at: datetime | None = None,
         content: str | None = None,
         same_data_as: Commit | None = None,
     ) -> None:
@@ -339,7 +361,7 @@ class StreamSync:
             generation=generation,
             window=window,
             covered=window.until(horizon.covered_until) if window else None,
-            read_at=horizon.now,
+            read_at=read_at or horizon.now,
             upstream_completed_at=horizon.upstream_completed_at,
             run_id=self._run_id,
             content=content,
