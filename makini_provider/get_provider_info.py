@@ -33,6 +33,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["makini_provider.operators.rotation", "makini_provider.operators.sync"],
             },
         ],
+        "cli": ["makini_provider.cli.airflow_commands.get_commands"],
         "connection-types": [
             {
                 "connection-type": "makini",
