@@ -78,6 +78,7 @@ class Findings:
 
     :param source: whose access it is about
     :param shape: of the token that was sent, where one was
+    :param no_token: why there is none to be sent
     :param failure: the refusal that is to be explained, where there was one
     :param asked: the requests, in their order
     :param integration: the state of Makini's own synchronisation, where it was told
@@ -89,6 +90,7 @@ class Findings:
     source: str
     now: datetime
     shape: TokenShape | None = None
+    no_token: str = ""
     failure: MakiniStatusError | None = None
     asked: list[Asked] = field(default_factory=list)
     integration: Integration | None = None
@@ -145,6 +147,8 @@ def status_tells(status: str) -> Cause | None:
 
 def find_cause(found: Findings) -> Cause:
     """Find the cause in what was seen."""
+    if found.no_token:
+        return Cause.UNKNOWN
     if not found.asked:
         return Cause.HEADER
     integration = found.integration

@@ -98,6 +98,11 @@ class Diagnosis:
             return False
         return self.cause is Cause.SOURCE_CREDENTIALS or not self.readable
 
+    @property
+    def short(self) -> str:
+        """What it comes from and what to do, without how that is known."""
+        return " ".join([self.summary, *(f"{action.who}: {action.what}" for action in self.actions)])
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 

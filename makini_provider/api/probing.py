@@ -28,7 +28,7 @@ def diagnose(
     client: MakiniClient,
     *,
     source: str,
-    token: str,
+    token: Callable[[], str],
     failure: MakiniStatusError | None = None,
     connections: Connections | None = None,
     connection_id: str | None = None,
@@ -37,12 +37,17 @@ def diagnose(
 
     :param client: an impatient one, of the connection that was refused
     :param source: whose access it is about, for people
-    :param token: what is sent; only its shape is kept
+    :param token: gives what is sent; only its shape is kept
     :param failure: the refusal that is to be explained, where there was one
     :param connections: asks for the connections that the credentials may see
     :param connection_id: which of them is meant, where that is known
     """
-    found = Findings(source=source, now=client.clock.now(), shape=TokenShape.of(token), failure=failure)
+    found = Findings(source=source, now=client.clock.now(), failure=failure)
+    try:
+        found.shape = TokenShape.of(token())
+    except MakiniError as error:
+        found.no_token = str(error)
+        return conclude(found)
     if _ask_for_the_state(client, found):
         _ask_for_lists(client, found)
         if not found.readable and found.integration is None:

@@ -65,6 +65,8 @@ def _summary(cause: Cause, found: Findings) -> str:
         case Cause.UNKNOWN:
             if found.readable:
                 return "a request was refused, and the same request is answered now."
+            if found.no_token:
+                return f"there is no token to ask with. {found.no_token}"
             return "why there is no access could not be found out: the API gives no usable answer."
 
 
@@ -86,6 +88,8 @@ def _denied(found: Findings) -> str:
 
 
 def _actions(cause: Cause, found: Findings) -> Iterator[Action]:
+    if found.no_token:
+        return
     match cause:
         case Cause.HEADER if found.shape is not None and found.shape.oddities:
             yield Action(

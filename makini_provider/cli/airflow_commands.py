@@ -13,6 +13,6 @@ def get_commands() -> list[CLICommand]:
         name="check",
         help=WHAT.capitalize(),
         func=lazy_load_command("makini_provider.cli.check.run_in_airflow"),
-        args=tuple(Arg((name,), **options) for name, options in ARGUMENTS),
+        args=tuple(Arg((name,), **options) for name, options in ARGUMENTS),  # type: ignore[no-untyped-call]
     )
     return [GroupCommand(name="makini", help="Look at connections to Makini", subcommands=(check,))]

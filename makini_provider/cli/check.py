@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -113,12 +112,12 @@ def _lines(one: CheckUp, *, colour: bool) -> list[str]:
     for finding in one.findings:
         mark, paint = _MARKS[finding.level]
         first, *rest = finding.text.splitlines() or [""]
-        shown = f"{mark:<4}"
-        shown = f"\033[{paint}m{shown}\033[0m" if colour and paint else shown
+        shown = _painted(f"{mark:<4}", paint, colour=colour)
         lines.append(f"  {shown}  {finding.topic:<{width}}  {first}")
         lines += [f"        {'':<{width}}  {line}" for line in rest]
-    verdict = "works" if one.works else "does not work"
-    paint = "32" if one.works else "31"
-    return [*lines, f"\033[{paint}m{one.source} {verdict}\033[0m" if colour else f"{one.source} {verdict}", ""]
+    verdict = f"{one.source} {'works' if one.works else 'does not work'}"
+    return [*lines, _painted(verdict, "32" if one.works else "31", colour=colour), ""]
 
 
+def _painted(text: str, paint: str, *, colour: bool) -> str:
+    return f"\033[{paint}m{text}\033[0m" if colour and paint else text

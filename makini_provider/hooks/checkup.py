@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import certifi
 from requests.utils import get_environ_proxies, select_proxy
 
 from makini_provider.api.client import INTEGRATION_PATH, Integration, MakiniClient
@@ -31,8 +32,6 @@ from makini_provider.api.wording import duration, moment
 from makini_provider.sync.habits import MICROSECOND, SECOND, ServerHabits
 from makini_provider.sync.reading import Reader
 from makini_provider.sync.windows import EARLIEST, Window
-
-log = logging.getLogger(__name__)
 
 PATIENCE: Final = 10.0
 """Seconds that a name lookup's address or a TLS handshake is waited for."""
@@ -98,7 +97,9 @@ def look_at_the_network(base_url: str, settings: TransportSettings) -> Iterator[
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        text = f"{host} has no address here ({error.strerror or error}). Check the host and this machine's DNS."
+        text = (
+            f"{host} has no address here ({error.strerror or error}). Check the host and this machine's DNS."
+        )
         yield Finding("name lookup", Level.FAILURE, text)
         return
     addresses = sorted({str(address[0]) for *_, address in found})
@@ -136,13 +137,16 @@ def _look_at_tls(host: str, port: int, verify: bool | str) -> Finding:
 
 
 def _context(verify: bool | str) -> ssl.SSLContext:
-    from requests.certs import where
-
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else where())
+    # As requests chooses them: the environment stands in for what the connection does not set.
+    named = verify if isinstance(verify, str) else next(filter(None, map(os.environ.get, _BUNDLES)), None)
+    context = ssl.create_default_context(cafile=named or certifi.where())
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+_BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 # The token, the clock, Makini's own sync
@@ -223,9 +227,7 @@ class Counted:
     @property
     def is_refused(self) -> bool:
         """Whether the connected system does not have it, or gives it to nobody."""
-        return isinstance(
-            self.failure, MakiniNotFoundError | MakiniForbiddenError | MakiniUnauthorizedError
-        )
+        return isinstance(self.failure, MakiniNotFoundError | MakiniForbiddenError | MakiniUnauthorizedError)
 
 
 def count_lists(client: MakiniClient, names: Sequence[str]) -> list[Counted]:
@@ -265,7 +267,9 @@ def look_at_the_lists(counted: Sequence[Counted], *, all_wanted: bool) -> Iterat
 def _list_finding(one: Counted, *, wanted: bool) -> Finding:
     facts = {"resource": one.name, "readable": one.failure is None, "records": one.total}
     if one.failure is None:
-        found = "readable, the number of records is not told" if one.total is None else f"{one.total:,} records"
+        found = (
+            "readable, the number of records is not told" if one.total is None else f"{one.total:,} records"
+        )
         return Finding("records", Level.OK, f"{one.name}: {found}", facts)
     facts |= {"status": one.failure.status, "request_id": one.failure.request_id}
     told = one.failure.told if isinstance(one.failure, MakiniStatusError) else ""
@@ -277,7 +281,9 @@ def _list_finding(one: Counted, *, wanted: bool) -> Finding:
 def look_at_the_page_size(client: MakiniClient, counted: Sequence[Counted]) -> Finding:
     """Whether a page has as many records as are asked for."""
     asked = client.page_size
-    large = max((one for one in counted if (one.total or 0) > asked), key=lambda one: one.total or 0, default=None)
+    large = max(
+        (one for one in counted if (one.total or 0) > asked), key=lambda one: one.total or 0, default=None
+    )
     if large is None or not get_resource(large.name).declares_per_page:
         return Finding("page size", Level.UNKNOWN, f"no list that was counted has more than {asked} records")
     page, _ = client.list_page(get_resource(large.name), ListQuery(page_size=asked))
@@ -290,8 +296,7 @@ def look_at_the_page_size(client: MakiniClient, counted: Sequence[Counted]) -> F
 
 def look_at_the_habits(client: MakiniClient, counted: Sequence[Counted]) -> Finding:
     """Whether filter, sort and times of day by the cursor field are honoured, as a sync would find out."""
-    lists = [one for one in counted if one.total and get_resource(one.name).cursor_field == "updatedAt"]
-    largest = max(lists, key=lambda one: one.total or 0, default=None)
+    largest = _longest(one for one in counted if get_resource(one.name).cursor_field == "updatedAt")
     if largest is None or (largest.total or 0) <= 2 * _SMALL_PAGE:
         return Finding("reading", Level.UNKNOWN, "no list that was counted has enough records to tell")
     resource = get_resource(largest.name)
@@ -313,6 +318,10 @@ def look_at_the_habits(client: MakiniClient, counted: Sequence[Counted]) -> Find
     level = Level.OK if habits.precision < timedelta(days=1) else Level.WARNING
     text = f"{resource.name}: filter and sort by updatedAt are honoured, to the {fine}"
     return Finding("reading", level, text, facts)
+
+
+def _longest(counted: Iterable[Counted]) -> Counted | None:
+    return max(counted, key=lambda one: one.total or 0, default=None)
 
 
 class _SmallPages:
@@ -346,4 +355,4 @@ def attempt(topic: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
     except MakiniError as error:
-        return Finding(topic, Level.UNKNOWN, str(error))
+        return Finding(topic, Level.FAILURE, str(error))

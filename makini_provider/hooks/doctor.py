@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from makini_provider.api.client import UNTOLD, Integration, MakiniClient
 from makini_provider.api.diagnosis import Cause, Diagnosis
@@ -31,7 +31,15 @@ from makini_provider.hooks.checkup import (
     look_at_the_rate_limit,
     look_at_the_token,
 )
+from makini_provider.hooks.credentials import ApiToken, ClientCredentials, RefreshToken
 from makini_provider.hooks.makini import MakiniHook
+from makini_provider.hooks.trial import try_out_application
+
+_WAYS_IN: Final = {
+    ApiToken: "with an API token",
+    ClientCredentials: "with client credentials",
+    RefreshToken: "with a refresh token, which a check does not spend",
+}
 
 
 @dataclass(slots=True)
@@ -115,7 +123,7 @@ def _findings(hook: MakiniHook, found: CheckUp, resources: Sequence[str] | None)
         found.diagnosis = hook.diagnose()
         yield Finding("token", Level.FAILURE, str(found.diagnosis))
         return
-    yield Finding("connection", Level.OK, f"{settings.base_url}, with {settings.credentials}")
+    yield Finding("connection", Level.OK, f"{settings.base_url}, {_WAYS_IN[type(settings.credentials)]}")
     yield from (Finding("connection", Level.WARNING, warning) for warning in settings.warnings)
     reached = True
     for finding in look_at_the_network(settings.base_url, settings.transport):
@@ -124,6 +132,9 @@ def _findings(hook: MakiniHook, found: CheckUp, resources: Sequence[str] | None)
     if not reached:
         return
     with hook.impatient_client() as client:
+        if hook.serves_many:
+            yield attempt("connections", lambda: _customers(client))
+            return
         try:
             token = client.transport.token()
         except MakiniError as error:
@@ -151,6 +162,13 @@ def _behind_the_token(
     yield attempt("page size", lambda: look_at_the_page_size(client, counted))
     yield attempt("reading", lambda: look_at_the_habits(client, counted))
     yield attempt("rate limit", lambda: look_at_the_rate_limit(client))
+
+
+def _customers(client: MakiniClient) -> Finding:
+    """The connections of an application; each is checked by its own name."""
+    works, text = try_out_application(client)
+    text = f"{text} To check one, name it: conn_id/makini_connection."
+    return Finding("connections", Level.OK if works else Level.FAILURE, text)
 
 
 def _integration(client: MakiniClient) -> Integration:

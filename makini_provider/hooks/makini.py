@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from threading import RLock
@@ -21,7 +22,9 @@ from makini_provider.api.diagnosis import Diagnosis
 from makini_provider.api.errors import (
     MakiniConfigurationError,
     MakiniError,
+    MakiniForbiddenError,
     MakiniStatusError,
+    MakiniUnauthorizedError,
     UnknownConnectionError,
     UnusableTokenError,
 )
@@ -294,21 +297,39 @@ class MakiniHook(HttpHook):
         from makini_provider.hooks.trial import try_out, try_out_application
 
         try:
-            settings = self.settings
+            self.settings  # noqa: B018  (looked up at the first use)
         except MakiniError as error:
             return False, str(error)
-        client = self._connected(settings, patient=False)
+        with self.impatient_client() as client:
+            try:
+                works, message = try_out_application(client) if self.serves_many else try_out(client)
+            except (MakiniUnauthorizedError, MakiniForbiddenError) as refused:
+                works, message = False, f"{refused} {self.diagnose(refused).short}"
+            except MakiniError as error:
+                works, message = False, str(error)
+        # The message may repeat what the server said, and the server what it was sent.
+        return works, self.redacted(message)
+
+    @contextmanager
+    def impatient_client(self) -> Iterator[MakiniClient]:
+        """A client for somebody who looks whether the connection works.
+
+        It waits for nothing long, and spends no refresh token. Leaving the block closes it.
+        """
+        client = self._connected(self.settings, patient=False)
         try:
-            named = not self.serves_many
-            works, message = try_out(client) if named else try_out_application(client)
-        except MakiniError as error:
-            works, message = False, str(error)
+            yield client
         finally:
             client.transport.close()
-        # The message may repeat what the server said, and the server what it was sent.
+
+    def redacted(self, text: str) -> str:
+        """A text without the connection's secrets, for where no log masks them.
+
+        :param text: what may hold one
+        """
         for secret in self._secrets:
-            message = message.replace(secret, "***")
-        return works, message
+            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+        return text
 
     def diagnose(self, failure: MakiniStatusError | None = None) -> Diagnosis:
         """Find out why the API refuses this connection, whose fault it is and what to do.
@@ -320,23 +341,19 @@ class MakiniHook(HttpHook):
         """
         from makini_provider.api.probing import diagnose, diagnose_unsent
 
-        source = self._source
         try:
-            settings = self.settings
+            self.settings  # noqa: B018  (looked up at the first use)
         except UnusableTokenError as error:
-            return diagnose_unsent(source, error.shape)
-        client = self._connected(settings, patient=False)
-        try:
+            return diagnose_unsent(self._source, error.shape)
+        with self.impatient_client() as client:
             return diagnose(
                 client,
-                source=source,
-                token=client.transport.token(),
+                source=self._source,
+                token=client.transport.token,
                 failure=failure,
                 connections=client.connections,
                 connection_id=self._named,
             )
-        finally:
-            client.transport.close()
 
     @property
     def _source(self) -> str:

@@ -59,6 +59,11 @@ class MakiniGateOperator(BaseOperator):
         self.makini_conn_id = makini_conn_id
         self.makini_connection = makini_connection
 
+    @property
+    def source(self) -> str:
+        """Whose data it is: ``conn_id`` or ``conn_id/makini_connection``."""
+        return _source(self.makini_conn_id, self.makini_connection)
+
     def execute(self, context: Context) -> None:
         """Ask for the state, and for the reason where it is refused; hand on what was found."""
         from makini_provider.hooks.makini import MakiniHook
@@ -78,9 +83,7 @@ class MakiniGateOperator(BaseOperator):
 
     def _hand_on(self, context: Context, verdict: Verdict) -> None:
         # Before the task fails, since what it returned would be lost then.
-        context["ti"].xcom_push(
-            key=_key(self.makini_conn_id, self.makini_connection), value=verdict.as_json()
-        )
+        context["ti"].xcom_push(key=_key(self.source), value=verdict.as_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def pass_the_gate(
     """
     from makini_provider.sync.plan import Upstream
 
-    key = _key(makini_conn_id, makini_connection)
+    key = _key(_source(makini_conn_id, makini_connection))
     # A list, since the gate may be mapped; the key is this source's alone.
     found = context["ti"].xcom_pull(task_ids=[gate_task_id], key=key) or [None]
     told = found[0]
@@ -158,7 +161,10 @@ def _open(hook: MakiniHook, integration: Integration) -> Verdict:
     return Verdict(upstream=Upstream(integration, clock.now(), timedelta(seconds=clock.skew())).as_json())
 
 
-def _key(makini_conn_id: str, makini_connection: str | None) -> str:
+def _source(makini_conn_id: str, makini_connection: str | None) -> str:
+    return "/".join(filter(None, (makini_conn_id, makini_connection)))
+
+
+def _key(source: str) -> str:
     # A connection's id may hold what a key may not.
-    source = "/".join(filter(None, (makini_conn_id, makini_connection)))
     return f"makini_gate_{hashlib.sha256(source.encode()).hexdigest()[:16]}"

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException
 from makini_provider.api.errors import MakiniConfigurationError
 from makini_provider.api.resources import catalogue, get_resource
 from makini_provider.destinations.uri import check_destination
-from makini_provider.operators.sync import UnusableArgumentError
+from makini_provider.operators.sync import no_retry_mends_it
 from makini_provider.sync.streams import Source
 from makini_provider.sync.windows import parse_time
 
@@ -157,7 +157,7 @@ def plan_sources(
     from makini_provider.operators.customers import sources_of
 
     names = _chosen(params.get("connections")) or settings.conn_ids
-    with _fails_at_once():
+    with no_retry_mends_it():
         found = [source for name in dict.fromkeys(names) for source in (sources or sources_of)(name)]
     return [
         {"makini_conn_id": source.conn_id, "makini_connection": source.makini_connection}
@@ -178,7 +178,7 @@ def plan_streams(
     :raises MakiniConfigurationError: a resource is unknown, a time is none or has no time zone, or there are
         more items than Airflow maps over
     """
-    with _fails_at_once():
+    with no_retry_mends_it():
         return _planned(settings, params, sources)
 
 
@@ -189,14 +189,6 @@ def plan_items(
 ) -> list[dict[str, Any]]:
     """:func:`plan_sources` and :func:`plan_streams` in one, for a DAG without a gate."""
     return plan_streams(settings, params, plan_sources(settings, params, sources))
-
-
-@contextmanager
-def _fails_at_once() -> Iterator[None]:
-    try:
-        yield
-    except MakiniConfigurationError as error:
-        raise UnusableArgumentError(error.message, remedy=error.remedy) from error
 
 
 def _planned(

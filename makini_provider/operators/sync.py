@@ -38,7 +38,8 @@ class UnusableArgumentError(MakiniConfigurationError, AirflowFailException):
 
 
 @contextmanager
-def _no_retry_mends_it() -> Iterator[None]:
+def no_retry_mends_it() -> Iterator[None]:
+    """Let what a retry can't mend fail the task at once."""
     try:
         yield
     except MakiniConfigurationError as error:
@@ -91,7 +92,7 @@ class _MakiniSyncOperator(BaseOperator):
         self.file_format = file_format
         self.compression = compression
         self.gate_task_id = gate_task_id
-        with _no_retry_mends_it():
+        with no_retry_mends_it():
             self.history = parse_duration("history", history)
             self.max_window = parse_duration("max_window", max_window)
             self._check_what_is_known()
@@ -229,7 +230,7 @@ class MakiniIncrementalSyncOperator(_MakiniSyncOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        with _no_retry_mends_it():
+        with no_retry_mends_it():
             self.lookback = parse_duration("lookback", lookback, zero=True) or timedelta(0)
             if before_initial not in _BEFORE_INITIAL:
                 raise MakiniConfigurationError(

@@ -1,4 +1,4 @@
-"""A state of Makini's own sync that was asked for beforehand: it is not asked for again, and covers no more."""
+"""A state of Makini's own sync that was asked for beforehand is not asked for again, and covers no more."""
 
 from __future__ import annotations
 
