@@ -62,7 +62,7 @@ class MakiniGateOperator(BaseOperator):
     @property
     def source(self) -> str:
         """Whose data it is: ``conn_id`` or ``conn_id/makini_connection``."""
-        return _source(self.makini_conn_id, self.makini_connection)
+        return source_name(self.makini_conn_id, self.makini_connection)
 
     def execute(self, context: Context) -> None:
         """Ask for the state, and for the reason where it is refused; hand on what was found."""
@@ -118,7 +118,7 @@ def pass_the_gate(
     """
     from makini_provider.sync.plan import Upstream
 
-    key = _key(_source(makini_conn_id, makini_connection))
+    key = _key(source_name(makini_conn_id, makini_connection))
     # A list, since the gate may be mapped; the key is this source's alone.
     found = context["ti"].xcom_pull(task_ids=[gate_task_id], key=key) or [None]
     told = found[0]
@@ -161,7 +161,8 @@ def _open(hook: MakiniHook, integration: Integration) -> Verdict:
     return Verdict(upstream=Upstream(integration, clock.now(), timedelta(seconds=clock.skew())).as_json())
 
 
-def _source(makini_conn_id: str, makini_connection: str | None) -> str:
+def source_name(makini_conn_id: str, makini_connection: str | None) -> str:
+    """Whose data it is: ``conn_id`` or ``conn_id/makini_connection``."""
     return "/".join(filter(None, (makini_conn_id, makini_connection)))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +52,9 @@ class DagSettings:
         (``MAKINI_WEBHOOK_SCHEDULE``)
     :param webhook_linger: how long the worker of the inbox looks for further webhooks after the last
         (``MAKINI_WEBHOOK_LINGER_SECONDS``)
+    :param health_schedule: cron expression of the health checks, in UTC (``MAKINI_HEALTH_SCHEDULE``)
+    :param stale_after: how old a watermark may be (``MAKINI_STALE_HOURS``)
+    :param notifier: import path of what is called where a check fails (``MAKINI_NOTIFIER``)
     :param pool: Airflow pool for the sync tasks, which must exist (``MAKINI_POOL``)
     """
 
@@ -62,6 +67,9 @@ class DagSettings:
     rotation_schedule: str
     webhook_schedule: str
     webhook_linger: timedelta
+    health_schedule: str
+    stale_after: timedelta
+    notifier: str | None
     pool: str | None
 
     @classmethod
@@ -81,6 +89,9 @@ class DagSettings:
             rotation_schedule=environment.get("MAKINI_ROTATION_SCHEDULE") or "30 3 * * *",
             webhook_schedule=environment.get("MAKINI_WEBHOOK_SCHEDULE") or "*/10 * * * *",
             webhook_linger=timedelta(seconds=_number(environment, "MAKINI_WEBHOOK_LINGER_SECONDS", 5)),
+            health_schedule=environment.get("MAKINI_HEALTH_SCHEDULE") or "*/30 * * * *",
+            stale_after=timedelta(hours=_number(environment, "MAKINI_STALE_HOURS", 26)),
+            notifier=environment.get("MAKINI_NOTIFIER") or None,
             pool=environment.get("MAKINI_POOL") or None,
         )
         # A mapped operator checks its arguments when it runs: here they are checked as the DAG is parsed.
@@ -91,12 +102,48 @@ class DagSettings:
         _check_schedule("MAKINI_SCHEDULE", settings.schedule)
         _check_schedule("MAKINI_ROTATION_SCHEDULE", settings.rotation_schedule)
         _check_schedule("MAKINI_WEBHOOK_SCHEDULE", settings.webhook_schedule)
+        _check_schedule("MAKINI_HEALTH_SCHEDULE", settings.health_schedule)
         return settings
 
     @property
     def task_arguments(self) -> dict[str, Any]:
         """Arguments for the sync task that only some deployments have."""
         return {"pool": self.pool} if self.pool else {}
+
+    def load_notifiers(self) -> list[Callable[..., Any]]:
+        """What ``notifier`` names: an Airflow notifier, a function that takes the context, or several.
+
+        :raises MakiniConfigurationError: there is no such thing
+        """
+        if not self.notifier:
+            return []
+        module, _, name = self.notifier.rpartition(".")
+        try:
+            named = getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise MakiniConfigurationError(
+                f"MAKINI_NOTIFIER is {self.notifier!r}: {error}.",
+                remedy="Give the import path of a notifier, such as my_alerts.makini, in a module that the "
+                "dag-processor and the workers can import.",
+            ) from error
+        notifiers = named if isinstance(named, list | tuple) else [named]
+        for one in notifiers:
+            if isinstance(one, type) or not callable(one):
+                raise MakiniConfigurationError(
+                    f"MAKINI_NOTIFIER names {one!r}, which can't be called with a task's context.",
+                    remedy="Name a notifier that is made already, as "
+                    "my_alerts.makini = SlackNotifier(...), or a function.",
+                )
+        return [_fresh(one) for one in notifiers]
+
+
+def _fresh(notifier: Callable[..., Any]) -> Callable[..., Any]:
+    """Call a copy each time: a notifier keeps what its templates first became."""
+
+    def notify(context: Any) -> Any:
+        return copy(notifier)(context)
+
+    return notify
 
 
 def run_form() -> dict[str, Param]:

@@ -332,7 +332,7 @@ class Api:
         request_id = self.request_id()
         behaviour = self.store.behaviour
         place = "both" if status < 400 else behaviour.request_id_in
-        headers = {"X-Request-Id": request_id if place in ("both", "header") else ""}
+        headers = {**behaviour.headers, "X-Request-Id": request_id if place in ("both", "header") else ""}
         if status in (429, 503) and behaviour.retry_after is not None:
             headers["Retry-After"] = behaviour.retry_after
         if status < 400:

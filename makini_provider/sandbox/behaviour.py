@@ -60,6 +60,7 @@ class Behaviour:
     :param omit_meta: lists have no ``meta``.
     :param omit_links: lists have no ``links``.
     :param last_page_zero: ``meta.last_page`` is 0, whatever there is.
+    :param headers: further headers of every answer, such as those of a rate limit.
     :param error_spelling: how the body of an error looks.
     :param page_size_clamp: cuts pages to less than the sandbox's own maximum.
     :param sync_state_missing: ``/api/integrations/current`` is answered with 404.
@@ -99,6 +100,7 @@ class Behaviour:
     omit_meta: bool = False
     omit_links: bool = False
     last_page_zero: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
     error_spelling: ErrorSpelling = "nested"
     page_size_clamp: int | None = None
     sync_state_missing: bool = False

@@ -112,6 +112,7 @@ def test_airflow_imports_all_dag_files(airflow_home: AirflowHome) -> None:
     assert done.code == 0, done.output
     assert last_line(done.output) == {
         "dags": [
+            "makini_connection_health",
             "makini_incremental_sync",
             "makini_initial_sync",
             "makini_token_rotation",

@@ -53,12 +53,11 @@ def test_a_refused_token_fails_the_task_at_the_first_of_its_tries(
 ) -> None:
     token, sandbox.token = sandbox.token, "another"
     try:
-        run = runner.run("makini_initial_sync", environment)
+        run = runner.run("prompt_sync", environment)
     finally:
         sandbox.token = token
     assert run.state == "failed"
-    (task,) = run.syncs
-    assert (task.state, task.try_number) == ("failed", 1)
+    assert [(task.state, task.try_number) for task in run.tasks] == [("failed", 1)]
     lines = run.last_words.splitlines()
     assert lines[0] == (
         "makini_default: the API does not accept the token: it is invalid, or it was revoked."

@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 from scripted_server import ScriptedServer, reply
 
 from makini_provider.api.errors import MakiniConfigurationError, MakiniConnectionError
-from makini_provider.api.transport import RetryPolicy, Transport
+from makini_provider.api.transport import RetryPolicy, Transport, TransportSettings
+from makini_provider.hooks.checkup import Level, look_at_the_network
 
 Connect = Callable[..., Transport]
 ONCE = RetryPolicy(attempts=1)
@@ -134,3 +135,34 @@ def test_a_ca_bundle_that_is_not_there_is_a_configuration_error(
         connect(tls_server.url, verify=str(missing)).request("GET", "/x")
     assert str(missing) in str(caught.value)
     assert sleeps == []
+
+
+# What the connection doctor shows of it
+
+
+def test_the_doctor_shows_that_the_certificate_is_verified_and_when_it_ends(
+    tls_server: ScriptedServer, certificate: Path
+) -> None:
+    settings = TransportSettings(verify=str(certificate))
+    lookup, tls = look_at_the_network(tls_server.url, settings)
+    assert (lookup.level, tls.level) == (Level.OK, Level.WARNING)  # a day is left
+    assert "verified; the certificate ends in 23 hours" in tls.text
+
+
+def test_the_doctor_says_that_a_certificate_is_not_trusted(tls_server: ScriptedServer) -> None:
+    _, tls = look_at_the_network(tls_server.url, TransportSettings())
+    assert tls.level is Level.FAILURE
+    assert "not trusted" in tls.text
+    assert "'verify'" in tls.text
+
+
+def test_the_doctor_warns_of_tls_that_is_not_verified(tls_server: ScriptedServer) -> None:
+    _, tls = look_at_the_network(tls_server.url, TransportSettings(verify=False))
+    assert tls.level is Level.WARNING
+    assert "not verified" in tls.text
+
+
+def test_the_doctor_leaves_the_name_to_a_proxy(tls_server: ScriptedServer) -> None:
+    settings = TransportSettings(proxies={"https": "http://proxy.example:3128"})
+    (lookup,) = look_at_the_network("https://api.makini.io", settings)
+    assert (lookup.topic, lookup.level) == ("name lookup", Level.NOTE)

@@ -31,7 +31,7 @@ from makini_provider.destinations.files.store import explained, open_store
 from makini_provider.hooks.credentials import ClientCredentials, sign
 from makini_provider.operators.planning import DagSettings, plan_items
 from makini_provider.operators.sync import MakiniInitialSyncOperator
-from makini_provider.sandbox import Behaviour, Sandbox
+from makini_provider.sandbox import Behaviour, Sandbox, make_token
 from makini_provider.sync.plan import RunInterval
 from makini_provider.sync.run import StreamSync
 from makini_provider.sync.streams import Source, Stream
@@ -210,8 +210,26 @@ class Troubles:
 
     # The API
 
-    def refused_token(self) -> None:
-        self._landed(token="another")
+    def refused_token(self) -> str:
+        return str(self._diagnosed(Behaviour(refusal="reauthorization")))
+
+    def _diagnosed(self, behaviour: Behaviour, *, token: str = "") -> Diagnosis:
+        self._sandbox.behave(behaviour)
+        try:
+            with self._client(token=token) as api:
+                try:
+                    api.list_page(get_resource("eam/assets"), ListQuery())
+                except MakiniStatusError as refused:
+                    return diagnose(
+                        api,
+                        source="makini_default",
+                        token=api.transport.token,
+                        failure=refused,
+                        connections=api.connections,
+                    )
+                raise AssertionError("nothing was refused")
+        finally:
+            self._sandbox.behave()
 
     def rate_limit(self) -> None:
         self._landed(behaviour=Behaviour(fault_sequence=("", "429"), retry_after="300"))
@@ -387,6 +405,26 @@ class Troubles:
         (stream_folder / commit["files"][0]["path"]).write_bytes(gzip.compress(b'{"key": "1"}\n'))
         list(newest_records(open_store(f"file://{root}"), "makini_default/eam/sites"))
 
+    def causes(self) -> dict[Cause, str]:
+        """What the first line of a diagnosis says, by cause."""
+        expired = make_token(exp=(NOW - timedelta(hours=3)).timestamp())
+        locked_out = {"sync_status": "fail", "sync_updated_at": "2026-07-30T08:00:00Z"}
+        token, integration = self._sandbox.token, dict(self._sandbox.store.integration)
+        found = [
+            self._diagnosed(Behaviour(), token=f'"{token}"'),
+            self._diagnosed(Behaviour(refusal="revoked", refusal_wording="plain")),
+            self._diagnosed(Behaviour(denied=("eam/assets",), sync_states=(locked_out,))),
+        ]
+        self._sandbox.store.set_integration(**integration)
+        found += [
+            self._diagnosed(Behaviour(refusal="reauthorization")),
+            self._diagnosed(Behaviour(denied=("eam/assets",))),
+        ]
+        self._sandbox.token = expired
+        found.append(self._diagnosed(Behaviour(), token=expired))
+        self._sandbox.token = token
+        return {one.cause: str(one).splitlines()[0] for one in found}
+
     def receipt(self, *, history: timedelta) -> dict[str, Any]:
         """What a sync returns."""
         receipts: list[dict[str, Any]] = []
@@ -398,7 +436,7 @@ class Troubles:
         names = [
             n
             for n, v in vars(type(self)).items()
-            if not n.startswith("_") and n not in ("texts", "receipt") and callable(v)
+            if not n.startswith("_") and n not in ("texts", "causes", "receipt") and callable(v)
         ]
         return {name: self._text(getattr(self, name)) for name in names}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from makini_provider.api.diagnosis import Cause
 from makini_provider.operators.planning import DagSettings, run_form
 from makini_provider.operators.sync import MakiniIncrementalSyncOperator, MakiniInitialSyncOperator
 from makini_provider.sandbox import Behaviour, Sandbox, WebhookSettings
@@ -201,4 +202,14 @@ def test_error_texts_are_those_that_users_see(tmp_path: Path) -> None:
         sandbox.store.clock.set(NOW)
         seen = Troubles(sandbox, tmp_path).texts()
     told = {" ".join(block.split()) for block in blocks(DOCS / "troubleshooting.md", "text")}
-    assert told == set(seen.values())
+    assert told == {" ".join(text.split()) for text in seen.values()}
+
+
+def test_the_causes_of_a_refusal_are_told_in_the_words_that_users_see(tmp_path: Path) -> None:
+    with Sandbox(now=NOW, records=60) as sandbox:
+        sandbox.store.clock.set(NOW)
+        seen = Troubles(sandbox, tmp_path).causes()
+    page = section(DOCS / "troubleshooting.md", "A 401 or 403")
+    told = re.findall(r"^\| [^|]+ \| `([^`]+)` \|", page, re.MULTILINE)
+    assert set(told) == set(seen.values())
+    assert seen.keys() == set(Cause) - {Cause.NONE, Cause.UNKNOWN}

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
 
-from makini_provider.sync.streams import Stream
+from makini_provider.sync.streams import Source, Stream
 from makini_provider.sync.windows import Window
 
 COMMITS: Final = "_commits"
@@ -58,15 +58,20 @@ def _encode_character(character: str, separator: str) -> str:
 
 def stream_folder(stream: Stream) -> str:
     """The folder of a stream below the destination."""
-    source = encode_segment(stream.source.conn_id)
-    if source.startswith("_"):
-        # Spark and Hive pass over folders with a leading underscore.
-        source = f"%5f{source[1:]}"
-    if stream.source.makini_connection is not None:
-        source += f"@{encode_segment(stream.source.makini_connection)}"
     # A nested name is one segment, so that no stream's folder lies in another's.
     resource = encode_segment(stream.resource.local_name, separator="__")
-    return f"{source}/{stream.resource.domain}/{resource}"
+    return f"{source_folder(stream.source)}/{stream.resource.domain}/{resource}"
+
+
+def source_folder(source: Source) -> str:
+    """The folder of all streams of a source."""
+    folder = encode_segment(source.conn_id)
+    if folder.startswith("_"):
+        # Spark and Hive pass over folders with a leading underscore.
+        folder = f"%5f{folder[1:]}"
+    if source.makini_connection is not None:
+        folder += f"@{encode_segment(source.makini_connection)}"
+    return folder
 
 
 def folder_name(folder: str) -> str:

@@ -1,0 +1,76 @@
+"""``airflow makini check`` on a real metadata database, as a person types it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from airflow_home import AirflowHome, Finished
+
+from makini_provider.sandbox import Sandbox
+
+pytestmark = pytest.mark.airflow
+
+TOKEN = "tok-checked-4711"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(seed=8, token=TOKEN, records=60) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def home(airflow_home: AirflowHome, sandbox: Sandbox) -> AirflowHome:
+    """An installation that has a connection in its database."""
+    connection = {"conn_type": "makini", "host": sandbox.url, "password": TOKEN}
+    added = airflow_home.airflow(
+        "connections", "add", "makini_in_database", "--conn-json", json.dumps(connection)
+    )
+    assert added.code == 0, added.output
+    return airflow_home
+
+
+def document(finished: Finished) -> dict[str, object]:
+    start = finished.output.index("{\n")
+    found: dict[str, object] = json.loads(finished.output[start : finished.output.rindex("}") + 1])
+    return found
+
+
+def test_a_connection_of_the_database_is_found_and_checked(home: AirflowHome) -> None:
+    checked = home.airflow("makini", "check", "--conn-id", "makini_in_database", "--resources", "eam/sites")
+    assert checked.code == 0, checked.output
+    assert "records            eam/sites: " in checked.output
+    assert "makini_in_database works" in checked.output
+    assert "\033[" not in checked.output  # no colour: it is not a terminal
+    assert TOKEN not in checked.output
+
+
+def test_all_finds_those_of_the_database_and_of_the_environment_and_says_what_it_can_not_list(
+    home: AirflowHome, sandbox: Sandbox
+) -> None:
+    connections = home.folder / "connections.json"
+    connections.write_text("{}")
+    other = {"conn_type": "makini", "host": sandbox.url, "password": "tok-wrong-4711"}
+    checked = home.command(
+        "python",
+        "-m",
+        "makini_provider",
+        "check",
+        "--all",
+        "--json",
+        "--resources",
+        "eam/sites",
+        AIRFLOW_CONN_MAKINI_IN_ENVIRONMENT=json.dumps(other),
+        AIRFLOW_CONN_SOMETHING_ELSE="http://example.com",
+        AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(connections)}),
+    )
+    assert checked.code == 1, checked.output
+    found = document(checked)
+    works = {one["source"]: one["works"] for one in found["connections"]}  # type: ignore[attr-defined]
+    assert works == {"makini_in_database": True, "makini_in_environment": False}
+    (not_listed,) = found["not_listed"]  # type: ignore[misc]
+    assert "LocalFilesystemBackend" in not_listed
+    assert "tok-wrong-4711" not in checked.output
