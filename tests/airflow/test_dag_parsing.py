@@ -349,6 +349,7 @@ print(json.dumps({
     assert last_line(done.output) == {
         "makini_initial_sync": [False, 1, "OnceTimetable", True, form, False],
         "makini_incremental_sync": [False, 1, "CronDataIntervalTimetable", True, form, False],
+        "makini_connection_health": [False, 1, "CronTriggerTimetable", True, [], False],
         "makini_token_rotation": [False, 1, "CronTriggerTimetable", True, [], False],
         "makini_webhook_events": [False, 1, "AssetOrTimeSchedule", True, [], False],
     }
@@ -356,6 +357,7 @@ print(json.dumps({
 
 def test_example_dags_are_few_files(airflow_home: AirflowHome) -> None:
     assert {Path(file).stem for file in DAG_FILES} == {
+        "makini_connection_health",
         "makini_initial_sync",
         "makini_incremental_sync",
         "makini_token_rotation",

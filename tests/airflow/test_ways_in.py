@@ -82,10 +82,14 @@ def test_a_connection_that_is_refused_fails_by_itself(
     assert run.state == "failed"
     states = {task.label: task.state for task in run.syncs}
     assert states == {
-        "wrong · eam/sites": "failed",
-        "wrong · eam/work-orders": "failed",
+        "wrong · eam/sites": "skipped",
+        "wrong · eam/work-orders": "skipped",
         f"app/{SECOND} · eam/sites": "success",
         f"app/{SECOND} · eam/work-orders": "success",
+    }
+    assert {task.label: task.state for task in run.tasks if task.task_id == "gate"} == {
+        "wrong": "failed",
+        f"app/{SECOND}": "success",
     }
     assert "client authentication failed" in run.failure
 

@@ -18,8 +18,16 @@ from unittest.mock import patch
 
 from makini_provider.api.auth import BearerAuth, StaticToken, Unsigned
 from makini_provider.api.client import MakiniClient
-from makini_provider.api.errors import MakiniConnectionError, MakiniError, TokenStoreError
+from makini_provider.api.diagnosis import Cause, Diagnosis
+from makini_provider.api.dialects import ListQuery
+from makini_provider.api.errors import (
+    MakiniConnectionError,
+    MakiniError,
+    MakiniStatusError,
+    TokenStoreError,
+)
 from makini_provider.api.oauth import TokenEndpoint
+from makini_provider.api.probing import diagnose
 from makini_provider.api.resources import get_resource
 from makini_provider.api.rotation import PairKeeper
 from makini_provider.api.token_pair import TokenPair, TokenStore
