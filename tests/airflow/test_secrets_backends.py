@@ -137,3 +137,47 @@ def test_azure_key_vault(
         vault.secrets["airflow-connections-makini-default"] = json.dumps(connection)
         environment = documented("Azure Key Vault", {}) | vault.environment
         sync(airflow_home, environment | {"PYTHONPATH": str(providers)}, tmp_path)
+
+
+KEEPS_TOKENS = """
+import sys
+from datetime import UTC, datetime
+from makini_provider.api.token_pair import TokenPair
+from makini_provider.hooks.token_stores import open_token_store
+
+store = open_token_store(sys.argv[1], conn_id="acme")
+assert store.load() is None
+store.save(TokenPair("access-4711", "refresh-4711", datetime(2026, 11, 24, tzinfo=UTC)))
+print("kept", store.load().obtained_at)
+"""
+
+
+def test_a_token_store_logs_in_as_an_airflow_connection_says(
+    airflow_home: AirflowHome, providers: Path
+) -> None:
+    aws, vault = SecretsManager(), Vault()
+    with aws.running(), vault.running():
+        connections = {
+            "AIRFLOW_CONN_MY_AWS": json.dumps(
+                {
+                    "conn_type": "aws",
+                    "login": "testing",
+                    "password": "testing",
+                    "extra": {"endpoint_url": aws.url},
+                }
+            ),
+            "AIRFLOW_CONN_MY_VAULT": json.dumps(
+                {"conn_type": "vault", "host": "127.0.0.1", "port": vault.port, "password": VAULT_TOKEN}
+            ),
+        }
+        for uri in (
+            "aws-secrets-manager://my_aws@makini/acme?region=eu-central-1",
+            "vault://my_vault@secret/makini/acme",
+        ):
+            done = airflow_home.command(
+                sys.executable, "-c", KEEPS_TOKENS, uri, PYTHONPATH=str(providers), **connections
+            )
+            assert "kept 2026-11-24" in done.output, done.output
+        assert "access-4711" in (aws.text() or "")
+        assert "access-4711" in (vault.text() or "")
+    aws.close()
