@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from types import TracebackType
 
 from urllib3.connectionpool import HTTPConnectionPool
 
-ErrorT = TypeVar("ErrorT", bound=BaseException)
+from makini_provider.api.errors import MakiniError
 
 
 def quiet_pools(pools: Mapping[str, type[HTTPConnectionPool]]) -> dict[str, type[HTTPConnectionPool]]:
@@ -29,20 +29,27 @@ def _quiet(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
     return type(pool.__name__, (pool,), {"ConnectionCls": silent})
 
 
-def without_frames(error: ErrorT) -> ErrorT:
-    """Return an error, and what it comes from, without the frames it went through.
+class WithheldFrames:
+    """A context that errors leave without the frames they went through in it, and so do their causes.
 
-    Frames of HTTP libraries hold a request's headers, and what records an error's local variables (Airflow's
-    own Sentry integration does) would send the token along.
-
-    :param error: of a request that was not answered
+    Local variables in there are headers and tokens, here and in HTTP libraries, and what records an error
+    with them (Airflow's own Sentry integration does) would send them along. Where it happened, an error of
+    ours says in its message; a bug keeps its frames.
     """
-    seen: list[BaseException] = []
-    open_ends: list[BaseException | None] = [error]
-    while open_ends:
-        one = open_ends.pop()
-        if one is not None and one not in seen:
-            seen.append(one)
-            one.__traceback__ = None
-            open_ends += [one.__cause__, one.__context__]
-    return error
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, MakiniError):
+            return
+        seen: list[BaseException] = []
+        open_ends: list[BaseException | None] = [error]
+        while open_ends:
+            one = open_ends.pop()
+            if one is not None and one not in seen:
+                seen.append(one)
+                one.__traceback__ = None
+                open_ends += [one.__cause__, one.__context__]

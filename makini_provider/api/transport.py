@@ -31,7 +31,7 @@ from makini_provider.api.errors import (
 )
 from makini_provider.api.failures import failure_of_answer
 from makini_provider.api.pacing import Pace
-from makini_provider.api.quiet import quiet_pools, without_frames
+from makini_provider.api.quiet import WithheldFrames, quiet_pools
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,8 @@ class Transport:
 
     def token(self) -> str:
         """The token that requests carry now; empty where they carry none."""
-        return self._auth.token()
+        with WithheldFrames():
+            return self._auth.token()
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -208,6 +209,18 @@ class Transport:
             json=json,
             auth=auth,
         )
+        with WithheldFrames():
+            return self._answered(draft, path, auth, repeatable, secrets)
+
+    def _answered(
+        self,
+        draft: requests.Request,
+        path: str,
+        auth: BearerAuth | Unsigned,
+        repeatable: bool,
+        secrets: Collection[str],
+    ) -> Answer:
+        method = draft.method
         waited = 0.0
         attempt = 0
         renewed = False
@@ -255,8 +268,7 @@ class Transport:
                 self.clock.observe(response.headers.get("Date"))
                 body = self._body(response, started)
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            unanswered = _connection_error(method, url, error, self._settings.timeout)
-            raise unanswered from without_frames(error)
+            raise _connection_error(method, url, error, self._settings.timeout) from error
         log.debug(
             "%s %s: %s in %.0f ms", method, path, response.status_code, (time.monotonic() - started) * 1000
         )

@@ -9,7 +9,7 @@ from datetime import datetime
 from threading import RLock
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -29,6 +29,7 @@ from makini_provider.api.errors import (
     UnusableTokenError,
 )
 from makini_provider.api.pacing import Pace
+from makini_provider.api.quiet import WithheldFrames
 from makini_provider.api.resources import Resource, get_resource
 from makini_provider.api.token_pair import TokenStore
 from makini_provider.api.transport import RetryPolicy, Transport
@@ -121,7 +122,8 @@ class MakiniHook(HttpHook):
         """
         with self._lock:
             if self._settings is None:
-                self._settings = self._looked_up()
+                with WithheldFrames():
+                    self._settings = self._looked_up()
             return self._settings
 
     @property
@@ -161,6 +163,8 @@ class MakiniHook(HttpHook):
         )
         if isinstance(settings.credentials, RefreshToken):
             self._hide(settings.credentials.seed)
+        for proxy in settings.transport.proxies.values():
+            self._hide(unquote(urlsplit(proxy if "://" in proxy else f"//{proxy}").password or ""))
         for warning in settings.warnings:
             self.log.warning("Connection %r: %s", conn_id, warning)
         return settings
@@ -287,7 +291,8 @@ class MakiniHook(HttpHook):
             open_store=self._open_store,
             tell=self._hide,
         )
-        return keeper.rotate().report()
+        with WithheldFrames():
+            return keeper.rotate().report()
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the connection with two small requests, as the button in the UI does.
