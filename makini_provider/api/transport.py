@@ -210,15 +210,15 @@ class Transport:
             auth=auth,
         )
         with WithheldFrames():
-            return self._answered(draft, path, auth, repeatable, secrets)
+            return self._answered(draft, path, form, auth, repeatable)
 
     def _answered(
         self,
         draft: requests.Request,
         path: str,
+        form: Form | None,
         auth: BearerAuth | Unsigned,
         repeatable: bool,
-        secrets: Collection[str],
     ) -> Answer:
         method = draft.method
         waited = 0.0
@@ -255,8 +255,7 @@ class Transport:
         try:
             return self.session.prepare_request(draft)
         except OSError as error:
-            unsent = _connection_error(draft.method, draft.url, error, self._settings.timeout)
-            raise unsent from without_frames(error)
+            raise _connection_error(draft.method, draft.url, error, self._settings.timeout) from error
 
     def _send(self, request: PreparedRequest, path: str, form: Form | None) -> Answer:
         method, url = request.method or "", request.url or ""
