@@ -38,6 +38,10 @@ help: ## list the targets
 demo: setup ## run initial and incremental sync against the sandbox, in real Airflow
 	@$(python) scripts/demo.py
 
+.PHONY: demo-webhooks
+demo-webhooks: setup ## show a change, its webhook and the landed record, in real Airflow
+	@$(python) scripts/demo_webhooks.py
+
 .PHONY: test
 test: lint ## lint, then the whole test suite
 	$(pytest) $(ARGS)
@@ -50,6 +54,11 @@ test-fast: setup-dev ## the tests that start neither Airflow nor pip
 scenarios: SCENARIOS := 20000
 scenarios: setup-dev ## 20,000 random scenarios of a source that changes while it is read (an hour or so)
 	MAKINI_TESTS_SCENARIOS=$(SCENARIOS) $(pytest) tests/sync -k nothing_is_lost --timeout 0 $(ARGS)
+
+.PHONY: webhooks-trial
+webhooks-trial: DATABASE := postgresql
+webhooks-trial: setup-dev ## 10,000 webhooks through real Airflow, with kills and forgeries (about five minutes)
+	$(python) tests/airflow/webhooks_trial.py --database $(DATABASE) $(ARGS)
 
 .PHONY: lint
 lint: setup-dev ## ruff, mypy and the import contracts, without changing anything

@@ -49,6 +49,7 @@ def makini_webhook_events() -> None:
         destination=SETTINGS.destination,
         makini_conn_ids=SETTINGS.conn_ids,
         linger=SETTINGS.webhook_linger,
+        lease=SETTINGS.webhook_lease,
         retries=3,
         retry_delay=timedelta(seconds=10),
         execution_timeout=timedelta(hours=1),

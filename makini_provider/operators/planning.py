@@ -55,6 +55,8 @@ class DagSettings:
     :param health_schedule: cron expression of the health checks, in UTC (``MAKINI_HEALTH_SCHEDULE``)
     :param stale_after: how old a watermark may be (``MAKINI_STALE_HOURS``)
     :param notifier: import path of what is called where a check fails (``MAKINI_NOTIFIER``)
+    :param webhook_lease: how long a batch of webhooks may take before another worker may have it
+        (``MAKINI_WEBHOOK_LEASE_SECONDS``)
     :param pool: Airflow pool for the sync tasks, which must exist (``MAKINI_POOL``)
     """
 
@@ -70,6 +72,7 @@ class DagSettings:
     health_schedule: str
     stale_after: timedelta
     notifier: str | None
+    webhook_lease: timedelta
     pool: str | None
 
     @classmethod
@@ -92,6 +95,7 @@ class DagSettings:
             health_schedule=environment.get("MAKINI_HEALTH_SCHEDULE") or "*/30 * * * *",
             stale_after=timedelta(hours=_number(environment, "MAKINI_STALE_HOURS", 26)),
             notifier=environment.get("MAKINI_NOTIFIER") or None,
+            webhook_lease=timedelta(seconds=_number(environment, "MAKINI_WEBHOOK_LEASE_SECONDS", 600)),
             pool=environment.get("MAKINI_POOL") or None,
         )
         # A mapped operator checks its arguments when it runs: here they are checked as the DAG is parsed.
