@@ -1,4 +1,4 @@
-"""``make demo-webhooks``: changes at a local Makini, their webhooks, the landed records, and the time between.
+"""``make demo-webhooks``: changes at a local Makini, their webhooks, the landed records, and how long it is.
 
 Receiver, scheduler, triggerer and tasks are real. All runs in a folder that is removed at the end, and with
 no setting of the person's shell.
