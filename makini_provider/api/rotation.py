@@ -319,6 +319,25 @@ class PairKeeper:
 
     def _keep(self, pair: TokenPair, instead_of: TokenPair | None = None) -> TokenPair:
         self._unkept = pair
+        try:
+            self._save(pair, instead_of)
+        except Exception:
+            raise
+        except BaseException:
+            # The task is stopped (killed by hand, timed out): there is time for one more try.
+            with suppress(TokenStoreError):
+                self._store.save(pair)
+            raise
+        self._unkept = None
+        log.info(
+            "Connection %r: a new pair of tokens is in %s; its access token ends %s.",
+            self._conn_id,
+            self._store.name,
+            f"{pair.expires_at:%Y-%m-%d %H:%M} UTC" if pair.expires_at else "at a time that is not told",
+        )
+        return pair
+
+    def _save(self, pair: TokenPair, instead_of: TokenPair | None) -> None:
         for wait in (*_WAITS_BETWEEN_SAVES, None):
             try:
                 self._store.save(pair)
@@ -331,15 +350,7 @@ class PairKeeper:
                 with suppress(TokenStoreError):
                     self._store.load()
             else:
-                break
-        self._unkept = None
-        log.info(
-            "Connection %r: a new pair of tokens is in %s; its access token ends %s.",
-            self._conn_id,
-            self._store.name,
-            f"{pair.expires_at:%Y-%m-%d %H:%M} UTC" if pair.expires_at else "at a time that is not told",
-        )
-        return pair
+                return
 
     # What to say
 

@@ -89,12 +89,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def _greeting(sandbox: Sandbox) -> str:
     connection = {"conn_type": "makini", "host": sandbox.url, "password": sandbox.token}
+    application = {
+        "conn_type": "makini",
+        "host": sandbox.url,
+        "login": sandbox.authority.client_id,
+        "password": sandbox.authority.client_secret,
+    }
     return (
         f"Makini sandbox: {sandbox.url}\n"
         f"Token: {sandbox.token}\n"
         "\n"
         "An Airflow connection to it:\n"
         f"  export AIRFLOW_CONN_MAKINI_DEFAULT='{json.dumps(connection)}'\n"
+        "One for all customers of an application:\n"
+        f"  export AIRFLOW_CONN_MAKINI_APP='{json.dumps(application)}'\n"
         "Look at some work orders:\n"
         f"  curl -g -H 'Authorization: Bearer {sandbox.token}' "
         f"'{sandbox.url}/api/eam/work-orders?per_page=2&sort[updatedAt]=1'\n"

@@ -196,6 +196,24 @@ def test_a_pair_that_is_not_kept_is_not_used_and_the_error_says_until_when_acces
     assert store.pair.refresh_token == "rt-1"
 
 
+def test_a_task_that_is_stopped_while_it_keeps_a_pair_keeps_it_first(
+    store: Store, endpoint: Endpoint
+) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stopped(found: TokenPair) -> None:
+        if found.refresh_token == "rt-1":
+            store.before_save = lambda _: None
+            raise Stopped
+
+    store.before_save = stopped
+    with pytest.raises(Stopped):
+        keeper(store, endpoint).current()
+    assert store.pair is not None
+    assert store.pair.refresh_token == "rt-1"
+
+
 def test_a_pair_of_a_first_use_that_is_not_kept_says_that_access_is_lost(
     store: Store, endpoint: Endpoint
 ) -> None:
