@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +20,8 @@ import s3fs
 from airflow.sdk.io import attach
 from fsspec.asyn import sync_wrapper
 
+from makini_provider.destinations.files.store import open_store
+from makini_provider.destinations.files.vacuum import vacuum
 from makini_provider.operators.sync import MakiniIncrementalSyncOperator, MakiniInitialSyncOperator
 from tests.destinations.object_store import CHANGES, client
 
@@ -40,30 +43,16 @@ context.set_forkserver_preload(
 )
 
 
-class Task:
-    """A task that runs by now.
+class _Process:
+    """A process that runs by now, and sends one answer at its end.
 
-    :param kind: ``initial`` or ``incremental``
-    :param arguments: of the operator
-    :param run_id: the same for all tries of a run
-    :param setting: of the process: called with nothing, before the task begins
+    :param act: gives the answer
+    :param setting: called before
     """
 
-    def __init__(
-        self,
-        kind: str,
-        arguments: dict[str, Any],
-        connection: dict[str, Any],
-        *,
-        run_id: str = "run",
-        setting: Callable[[], object] | None = None,
-    ) -> None:
+    def __init__(self, act: Callable[[], Any], setting: Callable[[], object] | None) -> None:
         self._answers, answers = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_main,
-            args=(answers, kind, arguments, json.dumps(connection), run_id, setting),
-            daemon=True,
-        )
+        self._process = context.Process(target=_answer, args=(answers, act, setting), daemon=True)
         self._process.start()
         answers.close()
         assert self._answers.poll(60), "the process did not start"
@@ -80,8 +69,8 @@ class Task:
         self._answers.close()
 
     def wait(self) -> Any:
-        """The receipt; ``None`` where the process was killed; an exception's text where the task failed."""
-        assert self._answers.poll(100), "the task hangs"
+        """What was done; ``None`` where the process was killed; an exception's text where it failed."""
+        assert self._answers.poll(100), "the process hangs"
         try:
             answer = self._answers.recv()
         except EOFError:
@@ -92,23 +81,62 @@ class Task:
         return answer
 
 
-def _main(
-    answers: Connection, kind: str, arguments: dict[str, Any], connection: str, run_id: str, setting: Any
-) -> None:
+def _answer(answers: Connection, act: Callable[[], Any], setting: Callable[[], object] | None) -> None:
     logging.disable(logging.CRITICAL)
-    os.environ["AIRFLOW_CONN_MAKINI_DEFAULT"] = connection
     answers.send("begun")
-    if setting is not None:
-        setting()
+    try:
+        if setting is not None:
+            setting()
+        answers.send(act())
+    except Exception as error:
+        answers.send(f"{type(error).__name__}: {error}")
+
+
+class Task(_Process):
+    """A task, which answers with its receipt.
+
+    :param kind: ``initial`` or ``incremental``
+    :param arguments: of the operator
+    :param connection: the Airflow connection ``makini_default``
+    :param run_id: the same for all tries of a run
+    :param setting: called in the process before the task begins
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        arguments: dict[str, Any],
+        connection: dict[str, Any],
+        *,
+        run_id: str = "run",
+        setting: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(partial(_execute, kind, arguments, json.dumps(connection), run_id), setting)
+
+
+def _execute(kind: str, arguments: dict[str, Any], connection: str, run_id: str) -> Any:
+    os.environ["AIRFLOW_CONN_MAKINI_DEFAULT"] = connection
     operator = KINDS[kind](task_id="sync", max_window=timedelta(days=5), **arguments)
     run = {
         "ti": SimpleNamespace(dag_id="task", run_id=run_id),
         "dag_run": SimpleNamespace(run_type="manual"),
     }
-    try:
-        answers.send(operator.execute(run))  # type: ignore[arg-type]
-    except Exception as error:
-        answers.send(f"{type(error).__name__}: {error}")
+    return operator.execute(run)  # type: ignore[arg-type]
+
+
+class Vacuum(_Process):
+    """A vacuum, which answers with what it removed.
+
+    :param uri: of the destination
+    :param grace: its grace period
+    """
+
+    def __init__(self, uri: str, grace: timedelta, *, setting: Callable[[], object] | None = None) -> None:
+        super().__init__(partial(_vacuum, uri, grace), setting)
+
+
+def _vacuum(uri: str, grace: timedelta) -> Any:
+    return vacuum(open_store(uri), grace=grace)
 
 
 class DieBeforeWrite:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -13,11 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-# Airflow writes its configuration where this points to, at its first import.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
-
 import pytest
-from airflow.sdk.io import attach
 
 from makini_provider.api.resources import get_resource
 from makini_provider.destinations.files.layout import stream_folder
@@ -26,7 +20,6 @@ from makini_provider.destinations.files.store import open_store
 from makini_provider.sandbox import Behaviour, Sandbox
 from makini_provider.sync.streams import Source, Stream
 from makini_provider.sync.windows import subtract
-from tests.destinations.object_store import Bucket, client, serving
 from tests.sync.machine import newest_of
 from tests.sync.processes import DieBeforeWrite, OnS3, Task
 
@@ -41,15 +34,6 @@ SLOW = Behaviour(latency=LATENCY)
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(seed=8, token="tok-killed-4712", records=120, days=30) as sandbox:
         yield sandbox
-
-
-@pytest.fixture(scope="module")
-def lake() -> Iterator[str]:
-    """The URL of an S3 server with a bucket, which the connection ``pond`` opens."""
-    with serving() as url:
-        Bucket(url)
-        attach("s3", "pond", fs=client(url))
-        yield url
 
 
 class Scene:
@@ -160,12 +144,12 @@ def test_between_any_two_writes(tmp_path: Path, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_beside_requests_to_an_object_store(sandbox: Sandbox, lake: str, after: bool) -> None:
+def test_beside_requests_to_an_object_store(sandbox: Sandbox, pond: str, after: bool) -> None:
     deaths = 0
     for number in count(1):
         uri = f"s3://pond@bucket/{after}/{number}"
-        scene = Scene(sandbox, uri, history=12, setting=OnS3(lake))
-        if scene.begin("initial", setting=OnS3(lake, number, after=after)).wait() is not None:
+        scene = Scene(sandbox, uri, history=12, setting=OnS3(pond))
+        if scene.begin("initial", setting=OnS3(pond, number, after=after)).wait() is not None:
             break
         deaths += 1
         scene.check_that_it_goes_on()

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import IO, Any
-
-# Airflow writes its configuration where this points to, at its first import.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
 
 import moto.s3.models
 import pytest

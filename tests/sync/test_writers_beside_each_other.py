@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,6 +26,7 @@ from makini_provider.sync.run import StreamSync
 from makini_provider.sync.streams import Source, Stream
 from tests.sync.machine import dated_from, newest_of, scenarios, seeds
 from tests.sync.model import ModelClient, ModelSource
+from tests.sync.onlooker import Onlooker
 from tests.sync.turns import SteppedStore, Turns
 
 HOUR = timedelta(hours=1)
@@ -36,7 +36,7 @@ EXPECTED = (NoInitialSyncError, UnstableReadError)
 
 
 class World:
-    """A source, a destination of one stream, and what a reader has seen so far.
+    """A source, a destination of one stream, and a reader.
 
     :param seed: of all that happens by chance
     :param stream: what is synced
@@ -52,9 +52,13 @@ class World:
             self.source.insert(self.source.now - timedelta(days=60) * self.random.random() ** 3)
         self.folder = tempfile.mkdtemp()
         self.quiet = FilesDestination(f"file://{self.folder}", compression="none")
-        self.seen: dict[str, dict[str, Any]] = {}
-        self.watermark: datetime | None = None
-        self.generation: str | None = None
+        self.onlooker = Onlooker(
+            stream_folder(stream),
+            self.changed,
+            self.source.deleted,
+            snapshots=stream is CUSTOM_FIELDS,
+            lenient=grace < HOUR,
+        )
         self.runs = 0
 
     def round(self) -> None:
@@ -68,7 +72,7 @@ class World:
         )
         turns.run(
             *(self.act(act, turns) for act in acts),
-            beside=lambda: self.look(SteppedStore(self.quiet.store, turns.step)),
+            beside=lambda: self.onlooker.look(SteppedStore(self.quiet.store, turns.step)),
         )
         assert self.source.now - start < HOUR, "the round took longer than the grace period"
 
@@ -131,44 +135,8 @@ class World:
 
     # What must hold
 
-    def look(self, store: Any) -> None:
-        """See what a reader sees, and that it is never less than before."""
-        folder = stream_folder(self.stream)
-        try:
-            state = StreamState(read_commits(store, folder))
-            if state.current is None:
-                return
-            records = newest_of(list(newest_records(store, folder)))
-            after = StreamState(read_commits(store, folder))
-        except MakiniDestinationError:
-            # Under a query that takes longer than the grace period files may go.
-            if self.grace >= HOUR:
-                raise
-            return
-        if self.grace < HOUR:
-            return
-        assert state.current is not None
-        assert after.current is not None
-        assert state.watermark is not None
-        assert self.watermark is None or state.watermark >= self.watermark, "the watermark went back"
-        self.watermark = state.watermark
-        # A full refresh, and a snapshot, are as old as their beginning: what changed since is the next run's.
-        same = state.current.id == after.current.id == self.generation and self.stream is WORK_ORDERS
-        next_run = {
-            key
-            for key, row in self.source.records.items()
-            if not same and datetime.fromisoformat(row["updatedAt"]) >= state.watermark
-        } | self.source.deleted
-        vanished = self.seen.keys() - records.keys() - next_run
-        assert not vanished, "records that were visible have vanished"
-        older = [
-            key
-            for key in records.keys() & self.seen.keys() - next_run
-            if records[key]["version"] < self.seen[key]["version"]
-        ]
-        assert not older, "a reader sees an older version than before"
-        self.seen = records
-        self.generation = state.current.id if state.current == after.current else None
+    def changed(self) -> dict[str, datetime]:
+        return {key: datetime.fromisoformat(row["updatedAt"]) for key, row in self.source.records.items()}
 
     def settle(self) -> None:
         """A last quiet run brings everything; no commit names data that is not there."""
@@ -217,7 +185,7 @@ def play(seed: int, stream: Stream, grace: timedelta) -> None:
             for _ in range(world.random.randint(1, 4)):
                 world.round()
                 world.source.now += world.random.choice([timedelta(minutes=1), 3 * HOUR, timedelta(days=3)])
-                world.look(world.quiet.store)
+                world.onlooker.look(world.quiet.store)
             world.settle()
         finally:
             shutil.rmtree(world.folder, ignore_errors=True)
