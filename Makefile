@@ -60,6 +60,17 @@ webhooks-trial: DATABASE := postgresql
 webhooks-trial: setup-dev ## 10,000 webhooks through real Airflow, with kills and forgeries (about five minutes)
 	$(python) tests/airflow/webhooks_trial.py --database $(DATABASE) $(ARGS)
 
+.PHONY: results
+results: SEED := 1
+results: TRIALS := 40
+results: setup-dev ## write the table of docs/results.md: what is lost when data changes and requests fail
+	$(python) -m benchmarks.nothing_is_lost --seed $(SEED) --trials $(TRIALS) --write $(ARGS)
+
+.PHONY: memory
+memory: SIZES := 100000 2000000
+memory: setup-dev ## write the table of docs/results.md: peak memory and requests at two sizes
+	$(python) -m benchmarks.memory_and_requests --sizes $(SIZES) --write $(ARGS)
+
 .PHONY: lint
 lint: setup-dev ## ruff, mypy and the import contracts, without changing anything
 	$(python) -m ruff check .

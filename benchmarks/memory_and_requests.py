@@ -2,23 +2,37 @@
 
 ::
 
-    python benchmarks/memory_and_requests.py [SMALL] [LARGE]
+    python -m benchmarks.memory_and_requests [--sizes 20000 200000] [--write]
 
-The server runs in this process, each sync in one of its own. Only the ratios mean something. It needs Linux,
-which tells the peak memory of a process.
+Server and sync run in a process each, on loopback. ``--write`` puts the table into ``docs/results.md``. It
+needs Linux, which tells the peak memory of a process.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from makini_provider.sandbox import Sandbox
+from benchmarks import page
+from benchmarks.quiet_list import MOST_PER_PAGE as PAGE_SIZE
 
-PAGE_SIZE = 500
+HEADS = (
+    "records",
+    "requests at a time",
+    "peak memory, MiB",
+    "requests",
+    "times those of a plain page walk",
+    "seconds",
+)
+MOST_SECONDS = 1800
+"""After this a sync is given up: something is wrong."""
 
 SYNC = """
 import json, re, sys
@@ -31,9 +45,9 @@ from makini_provider.destinations.files.destination import FilesDestination
 from makini_provider.sync.run import StreamSync
 from makini_provider.sync.streams import Source, Stream
 
-url, token, folder, page_size = sys.argv[1:]
-transport = Transport(url, BearerAuth(StaticToken(token), url))
-client = MakiniClient(transport, page_size=int(page_size), max_parallel_requests=1)
+url, folder, page_size, parallel = sys.argv[1:]
+transport = Transport(url, BearerAuth(StaticToken("benchmark"), url))
+client = MakiniClient(transport, page_size=int(page_size), max_parallel_requests=int(parallel))
 stream = Stream(Source("benchmark"), get_resource("eam/work-orders"))
 sync = StreamSync(client, FilesDestination(f"file://{folder}"), stream, run_id="benchmark")
 receipt = sync.initial(history=None)
@@ -44,47 +58,82 @@ print(json.dumps({"records": receipt["records"], "requests": receipt["requests"]
 """
 
 
-def measure(records: int) -> dict[str, int]:
-    """Sync so many small records and return what the syncing process says of itself."""
-    now = datetime.now(UTC)
-    with Sandbox(records=1, max_per_page=PAGE_SIZE) as sandbox, tempfile.TemporaryDirectory() as folder:
-        sandbox.store.load("eam/work-orders", [_record(number, records, now) for number in range(records)])
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the syncing process says of itself.
+
+    :param records: committed
+    :param requests: sent
+    :param peak_mib: the most memory that it held
+    :param seconds: from its start to its end
+    """
+
+    records: int
+    requests: int
+    peak_mib: float
+    seconds: float
+
+    @property
+    def beside_plain_walk(self) -> float:
+        """Requests, as a multiple of those of a plain page walk."""
+        return self.requests / -(-self.records // PAGE_SIZE)
+
+
+def measure(records: int, *, parallel: int) -> Measured:
+    """Sync so many small records.
+
+    :param parallel: requests at a time
+    """
+    with _serving(records) as url, tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-c", SYNC, sandbox.url, sandbox.token, folder, str(PAGE_SIZE)],
+            [sys.executable, "-c", SYNC, url, folder, str(PAGE_SIZE), str(parallel)],
             check=True,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
+            timeout=MOST_SECONDS,
         )
-    result: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-    if result["records"] < records:
-        raise SystemExit(f"only {result['records']} of {records} records landed")
-    return result
+        seconds = time.monotonic() - started
+    result = json.loads(done.stdout.splitlines()[-1])
+    if result["records"] != records:
+        raise SystemExit(f"{result['records']} of {records} records landed")
+    return Measured(records, result["requests"], result["peak_kib"] / 1024, seconds)
 
 
-def _record(number: int, records: int, now: datetime) -> dict[str, str | None]:
-    at = (now - timedelta(days=80) * (records - number) / records).isoformat(timespec="microseconds")
-    time = at.replace("+00:00", "Z")
-    return {
-        "key": f"WO-{number:08d}",
-        "title": "x" * 200,
-        "createdAt": time,
-        "updatedAt": time,
-        "deletedAt": None,
-    }
+@contextmanager
+def _serving(records: int) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.quiet_list", str(records)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.stdin.close()
 
 
 def main() -> None:
-    """Measure both sizes and print them with their ratios."""
-    small, large = (int(argument) for argument in (*sys.argv[1:], 20_000, 200_000)[:2])
-    results = {size: measure(size) for size in (small, large)}
-    for size, result in results.items():
-        plain = -(-size // PAGE_SIZE)
-        print(
-            f"{size:>9,} records: peak {result['peak_kib'] / 1024:.0f} MiB, {result['requests']} requests, "
-            f"{result['requests'] / plain:.2f} times a plain page walk"
-        )
-    grown = (results[large]["peak_kib"] - results[small]["peak_kib"]) / 1024
-    print(f"{large / small:.0f} times the records take {grown:+.0f} MiB of peak memory")
+    """Measure each size, one request at a time and four, and print what came."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 200_000], help="numbers of records")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
+    arguments = parser.parse_args()
+    rows = []
+    for parallel in (1, 4):
+        for size in arguments.sizes:
+            result = measure(size, parallel=parallel)
+            rows.append(
+                (
+                    f"{result.records:,}",
+                    parallel,
+                    f"{result.peak_mib:.1f}",
+                    result.requests,
+                    f"{result.beside_plain_walk:.2f}",
+                    f"{result.seconds:.0f}",
+                )
+            )
+    lines = page.table(HEADS, rows)
+    print("\n".join(lines))
+    if arguments.write:
+        page.write("memory", [*lines, "", f"Pages of {PAGE_SIZE} records: {page.versions()}."])
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ class Api:
     async def api(self, request: Request) -> Response:
         """Answer a request to ``/api``, with the faults of the behaviour."""
         behaviour = self._current_behaviour()
-        self.requests.append(_seen(request))
+        seen = _seen(request)
+        self.requests.append(seen)
         if behaviour.latency:
             await asyncio.sleep(behaviour.latency)
         try:
@@ -106,14 +107,14 @@ class Api:
         refused = self._refused(request, behaviour) if connection is not None else None
         if refused:
             return self.error(*refused)
-        return await self._with_fault(
-            self._next_fault(behaviour), lambda: self._answer(request, connection), behaviour
-        )
+        fault = seen["fault"] = self._next_fault(behaviour)
+        return await self._with_fault(fault, lambda: self._answer(request, connection), behaviour)
 
     async def link_token(self, request: Request) -> Response:
         """Answer ``POST /link/token``, with the faults of the behaviour."""
-        self.requests.append(_seen(request))
-        fault = self._token_faults.pop(0) if self._token_faults else ""
+        seen = _seen(request)
+        self.requests.append(seen)
+        fault = seen["fault"] = self._token_faults.pop(0) if self._token_faults else ""
         return await self._with_fault(fault, lambda: self._grant(request), self.store.behaviour)
 
     async def _grant(self, request: Request) -> Response:
@@ -407,6 +408,7 @@ def _seen(request: Request) -> dict[str, Any]:
         "path": request.scope["raw_path"].decode("ascii"),
         "query": request.url.query,
         "headers": headers,
+        "fault": "",
     }
 
 

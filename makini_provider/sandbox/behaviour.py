@@ -51,6 +51,9 @@ class Behaviour:
     :param unstable_ties: equal sort values come in another order at every request.
     :param changes_per_request: what happens to a list each time before it is read, such as
         ``{"updates": 2, "inserts": 1, "deletes": 1}``; the words are those of ``Store.change``.
+    :param change_sequence: such changes before the next reads of a list, one after the other, in the place
+        of ``changes_per_request``; ``{}`` for none.
+    :param clock_step: seconds by which the clock moves on each time a list is read.
     :param fault_rate: share of the requests that meet one of ``faults``.
     :param faults: the faults to choose from.
     :param fault_sequence: faults of the next requests, one after the other; ``""`` for none.
@@ -91,6 +94,8 @@ class Behaviour:
     reject_time_of_day: bool = False
     unstable_ties: bool = False
     changes_per_request: Mapping[str, int] = field(default_factory=dict)
+    change_sequence: tuple[Mapping[str, int], ...] = ()
+    clock_step: float = 0.0
     fault_rate: float = 0.0
     faults: tuple[Fault, ...] = ()
     fault_sequence: tuple[Fault, ...] = ()
@@ -122,9 +127,10 @@ class Behaviour:
         check_precision(self.filter_precision)
         if unknown := {*self.faults, *self.fault_sequence, *self.token_faults} - set(get_args(Fault)):
             raise ValueError(f"faults must be of {get_args(Fault)}, not {sorted(unknown)}")
-        if odd := self.changes_per_request.keys() - set(Numbers.__slots__):
-            raise ValueError(f"changes_per_request must be of {Numbers.__slots__}, not {sorted(odd)}")
-        Numbers(**self.changes_per_request)
+        for changes in (self.changes_per_request, *self.change_sequence):
+            if odd := changes.keys() - set(Numbers.__slots__):
+                raise ValueError(f"changes must be of {Numbers.__slots__}, not {sorted(odd)}")
+            Numbers(**changes)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} must be one of {get_args(choices)}")

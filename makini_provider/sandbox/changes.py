@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
 from .catalogue import LISTS, NESTED
+from .clock import iso
 from .data import Data, known
-from .table import Table
+from .query import instant
+from .table import Record, Table
 
 if TYPE_CHECKING:
     from .store import Store
@@ -26,14 +29,29 @@ _TOUCHED = {
 }  # fmt: skip
 
 
+#: How old a change may be that shows late, because Makini had not pulled it before.
+LATEST = timedelta(minutes=30)
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """How many records of a list change, by kind of change."""
+    """
+    How many records of a list change, by kind of change.
+
+    :param updates: are changed now.
+    :param inserts: come now, one after the other.
+    :param deletes: are deleted, softly where the list has ``deletedAt``.
+    :param hard_deletes: vanish.
+    :param imports: come with one and the same time, as from a bulk import.
+    :param late: are changed or come with a time that has passed already, by up to ``LATEST``.
+    """
 
     updates: int = 0
     inserts: int = 0
     deletes: int = 0
     hard_deletes: int = 0
+    imports: int = 0
+    late: int = 0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -70,10 +88,20 @@ def change(
         hard_deleted = _some(table, wanted.hard_deletes, rng)
         for key in hard_deleted:
             store.delete(name, key, hard=True)
-        inserted = [new for _ in range(wanted.inserts) if (new := _insert(store, data, table, rng))]
+        inserted = [_insert(store, data, table, rng) for _ in range(wanted.inserts)]
+        imported_at = store.clock.stamp() if wanted.imports else None
+        inserted += [_insert(store, data, table, rng, imported_at) for _ in range(wanted.imports)]
+        for _ in range(wanted.late):
+            at = store.clock.now() - LATEST * rng.random()
+            late = _some(table, 1, rng) if _can_change(table) and rng.random() < 0.5 else []
+            if late:
+                _update(store, data, table, late[0], rng, at)
+                updated += late
+            else:
+                inserted.append(_insert(store, data, table, rng, at))
         done[name] = {
             "updated": updated,
-            "inserted": inserted,
+            "inserted": [key for key in inserted if key],
             "deleted": deleted,
             "hard_deleted": hard_deleted,
         }
@@ -85,8 +113,8 @@ def _fewer(numbers: Numbers, table: Table) -> Numbers:
     tenth = math.ceil(len(table) / 10)
     fixed = bool(known(table.endpoint.name))
     updates = min(numbers.updates, tenth)
-    others = (numbers.inserts, numbers.deletes, numbers.hard_deletes)
-    return Numbers(updates, *(0 if fixed else min(number, tenth) for number in others))
+    others = ("inserts", "deletes", "hard_deletes", "imports", "late")
+    return Numbers(updates, **{kind: 0 if fixed else min(getattr(numbers, kind), tenth) for kind in others})
 
 
 def _has_times(resource: str) -> bool:
@@ -107,18 +135,24 @@ def _some(table: Table, count: int, rng: Random) -> list[str]:
     return rng.sample(living, min(count, len(living)))
 
 
-def _update(store: Store, data: Data, table: Table, key: str, rng: Random) -> None:
+def _update(
+    store: Store, data: Data, table: Table, key: str, rng: Random, at: datetime | None = None
+) -> None:
     endpoint, now = table.endpoint, store.clock.now()
     names = set(endpoint.fields)
     fields = sorted(_TOUCHED & names) or sorted(
         names - {table.identity, "createdAt", "updatedAt", "deletedAt"}
     )
     maker = data.maker(endpoint, key, rng.randrange(len(table)), now, now, rng)
-    touched = rng.sample(fields, min(2, len(fields)))
-    store.update(endpoint.resource, key, **{field: maker.value(field) for field in touched})
+    values = {field: maker.value(field) for field in rng.sample(fields, min(2, len(fields)))}
+    if at is not None:
+        before = instant(str((table.get(key) or Record()).get("updatedAt")))
+        if before is not None and before < (instant(iso(at)) or 0):
+            values["updatedAt"] = iso(at)  # a record's time never goes back
+    store.update(endpoint.resource, key, **values)
 
 
-def _insert(store: Store, data: Data, table: Table, rng: Random) -> str | None:
+def _insert(store: Store, data: Data, table: Table, rng: Random, at: datetime | None = None) -> str | None:
     resource = table.endpoint.resource
     if table.endpoint.name == "purchase-orders.line-items":
         orders = store.table(f"{table.endpoint.domain}/purchase-orders").records()
@@ -130,7 +164,7 @@ def _insert(store: Store, data: Data, table: Table, rng: Random) -> str | None:
             number += 1
     else:
         key, number = store.new_key(resource)
-    now = store.clock.stamp()
-    record = data.record(table.endpoint, key, number, now, now, rng)
+    created = at or store.clock.stamp()
+    record = data.record(table.endpoint, key, number, created, created, rng)
     store.insert(resource, record | {table.identity: key})
     return key

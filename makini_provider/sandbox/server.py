@@ -114,7 +114,7 @@ class Sandbox:
 
     @property
     def requests(self) -> Sequence[dict[str, Any]]:
-        """The requests to ``/api`` and ``/link`` so far: method, path, query, headers (without the token)."""
+        """The requests to ``/api`` and ``/link`` so far: method, path, query, headers (no token), fault."""
         return list(self._api.requests)
 
     def forget_requests(self) -> None:

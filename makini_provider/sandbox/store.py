@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from threading import RLock
 from typing import Any
@@ -64,6 +65,8 @@ class Store:
         self._tables: dict[str, Table] = {}
         self._numbers: dict[str, int] = {}
         self._rng = Random(seed)
+        #: How many records were changed so far, came, or were deleted, except by requests that write.
+        self.changed = 0
         self.integration: dict[str, Any] = {
             "id": 1,
             "company_name": company,
@@ -87,6 +90,7 @@ class Store:
         with self.lock:
             self._behaviour = behaviour
             self._chance = Random(behaviour.seed)
+            self._changes_to_come = deque(behaviour.change_sequence)
             self._sync_states = list(behaviour.sync_states)
 
     def set_integration(self, **fields: Any) -> None:
@@ -154,13 +158,19 @@ class Store:
                 return (200, {"data": record}) if record else _no_record(target.key)
             if target.parent is not None and target.parent not in self.table("eam/work-orders"):
                 return _no_record(target.parent)
-            if changes := self._behaviour.changes_per_request:
-                resources = [target.endpoint.resource]
-                self.on_change(change(self, self._data, Numbers(**changes), resources, self._chance))
+            self._go_on(target.endpoint.resource)
             try:
                 return 200, self._list(target, list(params))
             except BadQueryError as bad:
                 return 400, error(bad.code, "invalid_request_error", str(bad))
+
+    def _go_on(self, resource: str) -> None:
+        """Let happen what the behaviour wants to happen between two reads of a list."""
+        behaviour = self._behaviour
+        self.clock.advance(timedelta(seconds=behaviour.clock_step))
+        to_come = self._changes_to_come
+        if changes := to_come.popleft() if to_come else behaviour.changes_per_request:
+            self._change(Numbers(**changes), [resource], self._chance)
 
     def _list(self, target: Target, params: list[tuple[str, str]]) -> dict[str, Any]:
         behaviour, endpoint = self._behaviour, target.endpoint
@@ -316,6 +326,8 @@ class Store:
         inserts: int = 0,
         deletes: int = 0,
         hard_deletes: int = 0,
+        imports: int = 0,
+        late: int = 0,
         resources: Iterable[str] | None = None,
         seed: int | None = None,
     ) -> Changes:
@@ -326,6 +338,9 @@ class Store:
         :param inserts: how many come.
         :param deletes: how many are deleted, softly where the list has ``deletedAt``.
         :param hard_deletes: how many vanish.
+        :param imports: how many come with one and the same time.
+        :param late: how many are changed or come with a time of the last half hour, as what Makini has
+            pulled late.
         :param resources: lists, each changed by exactly these numbers (or all that it has). When not
             given, all lists whose records have times are, small ones by a tenth of their size at most.
         :param seed: of what is chosen; the store's own chance goes on when not given.
@@ -333,12 +348,17 @@ class Store:
         """
         with self.lock:
             rng = self._rng if seed is None else Random(seed)
-            numbers = Numbers(updates, inserts, deletes, hard_deletes)
-            changes = change(self, self._data, numbers, resources, rng)
+            numbers = Numbers(updates, inserts, deletes, hard_deletes, imports, late)
+            changes = self._change(numbers, resources, rng)
             now = iso(self.clock.stamp())
             self.set_integration(sync_status="done", sync_updated_at=now, updated_at=now)
-            self.on_change(changes)
             return changes
+
+    def _change(self, numbers: Numbers, resources: Iterable[str] | None, rng: Random) -> Changes:
+        done = change(self, self._data, numbers, resources, rng)
+        self.changed += sum(len(keys) for kinds in done.values() for keys in kinds.values())
+        self.on_change(done)
+        return done
 
 
 def error(code: str, kind: str, message: str) -> dict[str, Any]:

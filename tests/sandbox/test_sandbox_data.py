@@ -250,6 +250,30 @@ def test_a_changed_line_item_changes_its_order_too() -> None:
     assert [inner["notes"] for inner in after["lineItems"] if inner["key"] == line["key"]] == ["late"]
 
 
+def test_an_import_has_one_time() -> None:
+    store = Store(records=50, now=NOW)
+    keys = store.change(imports=20, resources=["eam/work-orders"])["eam/work-orders"]["inserted"]
+    imported = [store.get("eam/work-orders", key) or {} for key in keys]
+    assert len({(one["createdAt"], one["updatedAt"]) for one in imported}) == 1
+    assert len(imported) == 20
+
+
+def test_what_is_late_is_dated_within_the_last_half_hour_and_never_goes_back() -> None:
+    store = Store(records=50, now=NOW)
+    before = {record["key"]: record["updatedAt"] for record in store.records("eam/work-orders")}
+    done = store.change(late=40, seed=3, resources=["eam/work-orders"])["eam/work-orders"]
+    assert done["updated"]
+    assert done["inserted"]
+    now = store.clock.now()
+    for key in done["updated"] + done["inserted"]:
+        record = store.get("eam/work-orders", key) or {}
+        dated = datetime.fromisoformat(record["updatedAt"])
+        assert now - timedelta(minutes=31) < dated <= now
+        assert record["updatedAt"] > before.get(key, "")
+    late = [store.get("eam/work-orders", key) or {} for key in done["inserted"]]
+    assert min(datetime.fromisoformat(one["updatedAt"]) for one in late) < now - timedelta(minutes=5)
+
+
 def test_deleting_is_soft_where_the_list_can_and_hard_elsewhere() -> None:
     store = Store(records=60, now=NOW)
     assert store.delete("eam/work-orders", "WO-000001") is True

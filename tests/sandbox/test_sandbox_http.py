@@ -289,6 +289,13 @@ def test_bodies_that_are_no_list_answer(client: Client) -> None:
     assert all(one.headers["X-Request-Id"] for one in (truncated, html, empty))
 
 
+def test_the_log_of_requests_tells_the_fault_that_each_met(client: Client) -> None:
+    client.sandbox.behave(Behaviour(fault_sequence=("503", "", "html_200")))
+    for _ in range(3):
+        client.get(ORDERS)
+    assert [request["fault"] for request in client.sandbox.requests] == ["503", "", "html_200"]
+
+
 def test_faults_follow_their_seed(client: Client) -> None:
     def statuses() -> list[int]:
         client.sandbox.behave(Behaviour(faults=("500", "429"), fault_rate=0.5, seed=11))

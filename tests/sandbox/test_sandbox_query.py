@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -285,6 +286,22 @@ def test_changes_per_request_come_before_each_list_is_read() -> None:
     assert play() == play()
 
 
+def test_a_sequence_of_changes_comes_before_the_reads_of_a_list_one_by_one() -> None:
+    sequence = ({"inserts": 2}, {}, {"imports": 3})
+    store = Store(records=40, behaviour=Behaviour(change_sequence=sequence))
+    sizes = [store.query(ORDERS)[1]["meta"]["total"] for _ in range(5)]
+    assert sizes == [42, 42, 45, 45, 45]
+    assert store.changed == 5
+
+
+def test_the_clock_moves_on_with_each_read_of_a_list() -> None:
+    store = Store(records=40, behaviour=Behaviour(clock_step=60))
+    before = store.clock.now()
+    for _ in range(10):
+        store.query(ORDERS)
+    assert timedelta(minutes=10) <= store.clock.now() - before < timedelta(minutes=11)
+
+
 def test_oddities_of_the_envelope() -> None:
     behaviour = Behaviour(omit_links=True, last_page_zero=True, page_size_clamp=10)
     body = Store(records=40, behaviour=behaviour).query(ORDERS, [("per_page", "100")])[1]
@@ -302,6 +319,7 @@ def test_oddities_of_the_envelope() -> None:
         {"error_spelling": "loud"},
         {"changes_per_request": {"updatez": 1}},
         {"changes_per_request": {"updates": -1}},
+        {"change_sequence": [{}, {"updates": 1.5}]},
         {"no_such_thing": True},
     ],
 )
