@@ -62,13 +62,13 @@ webhooks-trial: setup-dev ## 10,000 webhooks through real Airflow, with kills an
 
 .PHONY: results
 results: SEED := 1
-results: TRIALS := 40
+results: TRIALS := 30
 results: setup-dev ## write the table of docs/results.md: what is lost when data changes and requests fail
 	$(python) -m benchmarks.nothing_is_lost --seed $(SEED) --trials $(TRIALS) --write $(ARGS)
 
 .PHONY: memory
-memory: SIZES := 100000 2000000
-memory: setup-dev ## write the table of docs/results.md: peak memory and requests at two sizes
+memory: SIZES := 10000 100000 2000000
+memory: setup-dev ## write the table of docs/results.md: peak memory and requests up to 2 million records
 	$(python) -m benchmarks.memory_and_requests --sizes $(SIZES) --write $(ARGS)
 
 .PHONY: lint

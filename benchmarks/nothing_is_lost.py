@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.nothing_is_lost [--seed 1] [--trials 40] [--write]
+    python -m benchmarks.nothing_is_lost [--seed 1] [--trials 30] [--write]
 
 Each trial is done twice with the same seed: by the provider's own syncs, and by a plain reader that goes by
 page numbers. ``--write`` puts the table into ``docs/results.md``. A loss of our own is told with its seed,
@@ -140,7 +140,7 @@ def _once(name: str) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1, help="other seed, other trials")
-    parser.add_argument("--trials", type=int, default=40, help="of each kind of server")
+    parser.add_argument("--trials", type=int, default=30, help="of each kind of server")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
     parser.add_argument("--only", metavar="SEED/SERVER/NUMBER", help="one trial, as it is named by a failure")

@@ -86,7 +86,7 @@ SCENARIOS: Final = (
     Scenario("ignores the sort", {"ignore_sort": True}, **_WALKED),
     Scenario("cuts pages to 7 records", {"page_size_clamp": 7}, records=(200, 800)),
     Scenario("says no totals", {"omit_meta": True}),
-    Scenario("behaves; four requests at a time", records=(1000, 1500), page_sizes=(3, 4), parallel=4),
+    Scenario("behaves; four requests at a time", records=(500, 800), page_sizes=(3, 4), parallel=4),
 )  # fmt: skip
 
 
@@ -276,6 +276,8 @@ class _Trial:
         """Changes while nobody reads."""
         random = self._random
         changes = {"updates": random.randint(0, 40), "inserts": random.randint(0, 10), "hard_deletes": 1}
+        if self._late:
+            changes["late"] = random.randint(0, 10)
         if self._scenario.imports:
             changes["imports"] = random.randint(0, 3 * self._page_size)
         return changes
