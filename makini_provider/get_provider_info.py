@@ -30,7 +30,12 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": ["makini_provider.operators.rotation", "makini_provider.operators.sync"],
+                "python-modules": [
+                    "makini_provider.operators.gate",
+                    "makini_provider.operators.health",
+                    "makini_provider.operators.rotation",
+                    "makini_provider.operators.sync",
+                ],
             },
         ],
         "cli": ["makini_provider.cli.airflow_commands.get_commands"],

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from makini_provider.api.client import Integration
 from makini_provider.api.diagnosis import Cause
@@ -17,6 +17,8 @@ from makini_provider.api.errors import (
     MakiniUnauthorizedError,
 )
 from makini_provider.api.token_shape import TokenShape
+
+WayIn = Literal["token", "client_credentials", "refresh_token"]
 
 # What APIs write, in codes and in sentences. The order counts: what names the connected system comes first.
 _WORDS: Final = {
@@ -85,10 +87,12 @@ class Findings:
     :param connection_status: of the connection in Makini, where it was told
     :param no_connection_status: why it was not told
     :param now: by the server's clock
+    :param way_in: how the token is come by
     """
 
     source: str
     now: datetime
+    way_in: WayIn = "token"
     shape: TokenShape | None = None
     no_token: str = ""
     failure: MakiniStatusError | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from makini_provider.api.causes import Asked, Findings
+from makini_provider.api.causes import Asked, Findings, WayIn
 from makini_provider.api.client import INTEGRATION_PATH, MakiniClient
 from makini_provider.api.diagnosis import Diagnosis
 from makini_provider.api.errors import (
@@ -32,6 +32,7 @@ def diagnose(
     failure: MakiniStatusError | None = None,
     connections: Connections | None = None,
     connection_id: str | None = None,
+    way_in: WayIn = "token",
 ) -> Diagnosis:
     """Find out why the API refuses, with half a dozen requests at most.
 
@@ -41,8 +42,9 @@ def diagnose(
     :param failure: the refusal that is to be explained, where there was one
     :param connections: asks for the connections that the credentials may see
     :param connection_id: which of them is meant, where that is known
+    :param way_in: how the token is come by
     """
-    found = Findings(source=source, now=client.clock.now(), failure=failure)
+    found = Findings(source=source, now=client.clock.now(), failure=failure, way_in=way_in)
     try:
         found.shape = TokenShape.of(token())
     except MakiniError as error:

@@ -15,6 +15,11 @@ _USE_IT: Final = (
     "is missing."
 )
 _RECONNECT: Final = "connect the system to Makini again"
+_AFTER_IT: Final = {
+    "token": f"where that gives a new token, {_USE_IT}",
+    "client_credentials": "nothing has to be changed in Airflow: the next run reads what is missing.",
+    "refresh_token": "put the new refresh token into the extra of the Airflow connection.",
+}
 
 
 def conclude(found: Findings) -> Diagnosis:
@@ -103,15 +108,20 @@ def _actions(cause: Cause, found: Findings) -> Iterator[Action]:
                 "find out what takes the Authorization header away between this machine and the API: a proxy "
                 "or a gateway.",
             )
+        case Cause.EXPIRED if found.way_in != "token":
+            yield Action(
+                Who.YOU, "run it again, which asks for a new token. If it stays, is the clock right?"
+            )
         case Cause.EXPIRED:
             yield Action(Who.YOU, f"get a new token from where this one came, and {_USE_IT}")
             yield Action(Who.CUSTOMER, f"{_RECONNECT}, if no new token can be had without it.")
         case Cause.INVALID:
-            yield Action(
-                Who.YOU,
-                "compare it with the token that Makini has for this connection (production or test?). Where "
-                f"it is another one, {_USE_IT}",
-            )
+            if found.way_in == "token":
+                yield Action(
+                    Who.YOU,
+                    "compare it with the token that Makini has for this connection (production or test?). "
+                    f"Where it is another one, {_USE_IT}",
+                )
             yield Action(
                 Who.YOU,
                 "look at the connection's status in Makini: where it asks for reauthorization, or the "
@@ -119,10 +129,10 @@ def _actions(cause: Cause, found: Findings) -> Iterator[Action]:
             )
         case Cause.SOURCE_CREDENTIALS:
             yield Action(Who.CUSTOMER, f"{_RECONNECT}, with the credentials that are valid there now.")
-            yield Action(Who.YOU, f"where that gives a new token, {_USE_IT}")
+            yield Action(Who.YOU, _AFTER_IT[found.way_in])
         case Cause.REAUTHORIZATION:
             yield Action(Who.CUSTOMER, f"{_RECONNECT} (reauthorize the connection).")
-            yield Action(Who.YOU, f"where that gives a new token, {_USE_IT}")
+            yield Action(Who.YOU, _AFTER_IT[found.way_in])
         case Cause.PERMISSION:
             yield Action(
                 Who.CUSTOMER,

@@ -12,7 +12,6 @@ from makini_provider.api.diagnosis import Cause, Diagnosis
 from makini_provider.api.errors import (
     MakiniConfigurationError,
     MakiniError,
-    MakiniStatusError,
     UnknownConnectionError,
     UnusableTokenError,
 )
@@ -123,7 +122,8 @@ def _findings(hook: MakiniHook, found: CheckUp, resources: Sequence[str] | None)
         found.diagnosis = hook.diagnose()
         yield Finding("token", Level.FAILURE, str(found.diagnosis))
         return
-    yield Finding("connection", Level.OK, f"{settings.base_url}, {_WAYS_IN[type(settings.credentials)]}")
+    credentials = settings.credentials
+    yield Finding("connection", Level.OK, f"{settings.base_url}, {_WAYS_IN[type(credentials)]}")
     yield from (Finding("connection", Level.WARNING, warning) for warning in settings.warnings)
     reached = True
     for finding in look_at_the_network(settings.base_url, settings.transport):
@@ -138,9 +138,9 @@ def _findings(hook: MakiniHook, found: CheckUp, resources: Sequence[str] | None)
         try:
             token = client.transport.token()
         except MakiniError as error:
-            # A refresh token that would have to be spent, or a client that gets none.
-            level = Level.FAILURE if isinstance(error, MakiniStatusError) else Level.WARNING
-            yield Finding("token", level, str(error))
+            # A refresh token would have to be spent for one, which the next task does; all else is amiss.
+            spent = isinstance(error, MakiniConfigurationError) and isinstance(credentials, RefreshToken)
+            yield Finding("token", Level.WARNING if spent else Level.FAILURE, str(error))
             return
         yield from _behind_the_token(hook, client, token, found, resources)
 

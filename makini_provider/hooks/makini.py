@@ -17,6 +17,7 @@ from airflow.sdk.log import mask_secret
 from requests import Response, Session
 
 from makini_provider.api.auth import BearerAuth, Unsigned
+from makini_provider.api.causes import WayIn
 from makini_provider.api.client import MakiniClient
 from makini_provider.api.diagnosis import Diagnosis
 from makini_provider.api.errors import (
@@ -34,7 +35,7 @@ from makini_provider.api.resources import Resource, get_resource
 from makini_provider.api.token_pair import TokenStore
 from makini_provider.api.transport import RetryPolicy, Transport
 from makini_provider.hooks.connection import CONNECTION_TYPE, ConnectionSettings, read_settings
-from makini_provider.hooks.credentials import ClientCredentials, RefreshToken, pair_keeper, sign
+from makini_provider.hooks.credentials import ApiToken, ClientCredentials, RefreshToken, pair_keeper, sign
 from makini_provider.hooks.exchange import check, endpoint_path, send
 from makini_provider.hooks.walk import filter_texts, walk
 
@@ -358,6 +359,7 @@ class MakiniHook(HttpHook):
                 failure=failure,
                 connections=client.connections,
                 connection_id=self._named,
+                way_in=_WAYS_IN[type(self.settings.credentials)],
             )
 
     @property
@@ -469,6 +471,11 @@ class MakiniHook(HttpHook):
         return self.base_url + endpoint_path(endpoint)
 
 
+_WAYS_IN: Final[dict[type, WayIn]] = {
+    ApiToken: "token",
+    ClientCredentials: "client_credentials",
+    RefreshToken: "refresh_token",
+}
 _NOT_KEPT: Final = frozenset(["_lock", "_settings", "_client", "_secrets"])
 _WITHOUT_EFFECT: Final = frozenset(
     ["tcp_keep_alive", "tcp_keep_alive_idle", "tcp_keep_alive_count", "tcp_keep_alive_interval"]

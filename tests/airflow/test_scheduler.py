@@ -107,6 +107,12 @@ def test_the_incremental_sync_runs_on_its_schedule_and_skips_nothing(story: Stor
     ]
 
 
+def test_the_state_of_makinis_own_sync_is_asked_at_the_gate_alone(story: Story) -> None:
+    asked = [one for one in story.sandbox.requests if one["path"] == "/api/integrations/current"]
+    ((tries,),) = story.home.rows("SELECT sum(try_number) FROM task_instance WHERE task_id = 'gate'")
+    assert 0 < len(asked) <= tries
+
+
 def test_what_landed_is_what_the_api_has(story: Story) -> None:
     start, _ = window(story.initial.receipts["eam/work-orders"])
     for resource in RESOURCES:

@@ -29,6 +29,7 @@ from makini_provider.sandbox import Behaviour, Sandbox, make_token
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 TOKEN = make_token(iat=(NOW - timedelta(days=9)).timestamp(), exp=(NOW + timedelta(days=9)).timestamp())
 MOST_REQUESTS = 7
+CUSTOMER = "09000207611899"
 
 Connect = Callable[..., MakiniHook]
 
@@ -47,12 +48,14 @@ SILENT = [
     {"error_spelling": "empty"},
     {"error_spelling": "empty", "request_id_in": "none"},
 ]
-in_every_telling_spelling = pytest.mark.parametrize(
-    "spelling", TELLING, ids=lambda one: "-".join(one.values())
-)
-in_every_spelling = pytest.mark.parametrize(
-    "spelling", [*TELLING, *SILENT], ids=lambda one: "-".join(one.values())
-)
+
+
+def in_spellings(*spellings: dict[str, str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("spelling", spellings, ids=lambda one: "-".join(one.values()))
+
+
+in_every_telling_spelling = in_spellings(*TELLING)
+in_every_spelling = in_spellings(*TELLING, *SILENT)
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +230,49 @@ def test_a_token_that_may_read_nothing_is_told_from_one_that_is_dead(
     diagnosis = diagnosed(sandbox, connect)
     assert diagnosis.cause is Cause.PERMISSION
     assert diagnosis.is_dead
+
+
+# An application's credentials also show what Makini says of the connection
+
+
+@pytest.fixture
+def customer(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakiniHook]:
+    """A hook of one connection of an application."""
+    fields = {
+        "conn_type": "makini",
+        "host": sandbox.url,
+        "login": sandbox.authority.client_id,
+        "password": sandbox.authority.client_secret,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_APP", json.dumps(fields))
+    with MakiniHook("app", CUSTOMER) as hook:
+        yield hook
+    sandbox.tenants.set(CUSTOMER, {"status": "connected"})
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        ("reauthorization_required", Cause.REAUTHORIZATION),
+        ("requires authentication", Cause.REAUTHORIZATION),
+        ("invalid_credentials", Cause.SOURCE_CREDENTIALS),
+        ("revoked", Cause.INVALID),
+        ("connected", Cause.INVALID),
+    ],
+)
+@in_spellings(*SILENT)
+def test_the_status_of_the_connection_tells_what_the_api_does_not(
+    sandbox: Sandbox, customer: MakiniHook, spelling: dict[str, Any], status: str, cause: Cause
+) -> None:
+    sandbox.behave(Behaviour(refusal="invalid", **spelling))
+    failure = refused(customer)
+    sandbox.tenants.set(CUSTOMER, {"status": status})
+    diagnosis = customer.diagnose(failure)
+    assert diagnosis.cause is cause
+    assert diagnosis.source == f"app/{CUSTOMER}"
+    assert f"Makini shows the connection's status as '{status}'." in diagnosis.evidence
+    # Its tokens are asked for each time: there is none to be put anywhere.
+    assert "put it into the password" not in str(diagnosis)
 
 
 # What else may be the case

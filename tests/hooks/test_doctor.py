@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from makini_provider.api.token_pair import TokenPair
 from makini_provider.hooks.checkup import Finding, Level, look_at_the_clock
 from makini_provider.hooks.doctor import CheckUp, check_up
 from makini_provider.hooks.makini import MakiniHook
@@ -222,3 +223,45 @@ def test_a_server_that_repeats_the_token_does_not_make_the_doctor_tell_it(
     found = check(["eam/sites"])
     assert sandbox.token not in json.dumps(found.as_json())
     assert "***" in on(found, "rate limit").text
+
+
+class HeldPair:
+    """A token store that holds a pair whose access token has run out."""
+
+    name = "a store of the tests"
+
+    def load(self) -> TokenPair:
+        return TokenPair(
+            TOKEN, "rt-4711", obtained_at=NOW - timedelta(days=60), expires_at=NOW - timedelta(days=30)
+        )
+
+    def save(self, pair: TokenPair) -> None:
+        raise AssertionError("the refresh token was spent")
+
+
+def test_a_refresh_token_is_never_spent(
+    sandbox: Sandbox, check: Callable[..., CheckUp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MakiniHook, "_open_store", lambda *_: HeldPair())
+    found = check(
+        login=sandbox.authority.client_id,
+        password=sandbox.authority.client_secret,
+        extra={"auth": "refresh_token", "token_store": "variable://pair_of_tokens"},
+    )
+    finding = on(found, "token")
+    assert "holds no access token that is good now" in finding.text
+    assert finding.level is Level.WARNING
+    assert sandbox.requests == []
+
+
+def test_the_customers_of_an_application_are_shown_and_each_is_checked_by_its_name(
+    sandbox: Sandbox, connect: Connect
+) -> None:
+    connect(host=sandbox.url, login=sandbox.authority.client_id, password=sandbox.authority.client_secret)
+    every = check_up("makini_default")
+    assert "Of 4 Makini connections 3 can be read" in on(every, "connections").text
+    one = check_up("makini_default/09000207611899", ["eam/sites"])
+    assert one.works, one.findings
+    none = check_up("makini_default/no-such-one")
+    assert not none.works
+    assert "no-such-one" in none.findings[-1].text
