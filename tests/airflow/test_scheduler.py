@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow_home import AirflowHome, Run
 from landing import Landing, since, truth, window
+from leaks import leaks_in_database, leaks_in_files
 from standalone import Standalone, eventually
 
 from makini_provider.sandbox import Sandbox
@@ -134,11 +135,7 @@ def test_an_incremental_run_that_is_cleared_reads_its_interval_again_and_changes
 
 
 def test_the_token_is_in_no_log_and_no_row(story: Story) -> None:
-    found = [
-        path
-        for path in story.home.folder.rglob("*")
-        if path.is_file() and TOKEN.encode() in path.read_bytes()
-    ]
-    assert found == []
+    assert leaks_in_files(story.home.folder, {TOKEN}) == {}
+    assert leaks_in_database(story.home.database, {TOKEN}) == {}
     logs = [path.read_text() for path in (story.home.folder / "airflow" / "logs").rglob("*.log")]
     assert any("makini_default/eam/work-orders: committed" in log for log in logs)

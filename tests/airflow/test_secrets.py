@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from airflow_home import AirflowHome, DagRunner, dag_runner
+from airflow_home import HERE, AirflowHome, DagRunner, dag_runner
 from landing import Landing
 from leaks import leaks, leaks_in_database, leaks_in_files
 
@@ -92,6 +93,8 @@ def go_every_way(runs: Runs, sandbox: Recorded) -> None:
         sandbox.store.clock.advance(timedelta(days=30, hours=1))
         runs.run("makini_incremental_sync", "success", **connection)
         runs.run("shows_all", "failed", **connection)
+        if connection is rotating:
+            runs.run("makini_token_rotation", "success", **connection)
         if connection in (rotating, one_customer):
             sandbox.behave(Behaviour(fault_rate=1.0, faults=("500",)))
             runs.run("prompt_sync", "failed", **connection)
@@ -106,6 +109,7 @@ def go_every_way(runs: Runs, sandbox: Recorded) -> None:
         api_token | {"host": "http://127.0.0.1:9"},
     ):
         runs.run("prompt_sync", "failed", **refused)
+    runs.run("makini_connection_health", "failed", **api_token | {"password": WRONG_TOKEN})
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +179,42 @@ def test_at_debug_only_airflows_own_messages_between_its_processes_have_secrets(
     lines = [line for line in runs.output.splitlines() if not any(message in line for message in own)]
     assert len(lines) > 100
     assert leaks("\n".join(lines), secrets | sandbox.given) == set()
+
+
+# As dag_runner.py does it: past what Airflow's own configuration says about logs.
+DEBUGGING = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from dag_runner import talk_much
+from makini_provider.cli.main import main
+talk_much()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_the_command_line_prints_no_secret_where_nothing_is_masked(
+    airflow_home: AirflowHome, sandbox: Recorded
+) -> None:
+    host = {"conn_type": "makini", "host": sandbox.url}
+    application = host | {"login": sandbox.authority.client_id, "password": CLIENT_SECRET}
+    pair = {"refresh_token": sandbox.authority.pair(CUSTOMER)["refresh_token"], "token_store": "variable://"}
+    proxy = {"https": f"http://user:{quote(PROXY_PASSWORD, safe='')}@127.0.0.1:9"}
+    connections = {
+        "good": host | {"password": TOKEN},
+        "wrong": host | {"password": WRONG_TOKEN},
+        "one_customer": application | {"extra": {"makini_connection": CUSTOMER}},
+        "wrong_client": application | {"password": WRONG_CLIENT_SECRET},
+        "pair": application | {"extra": pair},
+        "proxied": host | {"host": "https://makini.example", "password": TOKEN, "extra": {"proxies": proxy}},
+    }
+    environment = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()}
+    done = airflow_home.command(sys.executable, "-c", DEBUGGING, HERE, "check", "--all", **environment)
+    assert done.code == 1
+    assert "good works" in done.output
+    assert "GET /api/integrations/current: 200" in done.output
+    assert all(f"{name} does not work" in done.output for name in ("wrong", "wrong_client", "proxied"))
+    secrets = {TOKEN, WRONG_TOKEN, CLIENT_SECRET, WRONG_CLIENT_SECRET, PROXY_PASSWORD} | sandbox.given
+    assert leaks(done.output, secrets) == set()
 
 
 @pytest.mark.parametrize(
