@@ -143,7 +143,10 @@ class Tally:
 
 
 class Inbox:
-    """The events of one database. Threads may share an inbox.
+    """The events of one database.
+
+    Threads may share an inbox. Its methods wait for the database: an event loop asks by
+    ``asyncio.to_thread(inbox.waiting)`` and puts through an :class:`~makini_provider.webhooks.intake.Intake`.
 
     :param url: ``postgresql://…`` or ``sqlite:///<file>``; the tables are created and migrated
     :param max_attempts: after as many an event is dead

@@ -40,6 +40,7 @@ BODIES_IN_MEMORY: Final = 64
 
 _SECONDS_BETWEEN_REPORTS: Final = 10.0
 _SECONDS_BETWEEN_LINES: Final = 30.0
+_MOST_LINES: Final = 100
 _SECONDS_OF_HEALTH: Final = 5.0
 _RETRY_AFTER: Final = b"30"
 
@@ -49,12 +50,14 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure
 
     :param status: of the answer
     :param reason: what is counted
+    :param allowed: the methods that are, where it is about those
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, *, allowed: bytes = b"") -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.allowed = allowed
 
 
 class Gone(Exception):  # noqa: N818 - nobody is left to be answered
@@ -143,28 +146,29 @@ class Receiver:
     # A request
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        allowed = b""
         try:
             status, body = await self._answer(scope, receive)
         except Gone:
             return
         except Refusal as refusal:
             self._ledger.refused(refusal.reason)
-            status, body = refusal.status, b""
+            status, body, allowed = refusal.status, b"", refusal.allowed
         except Exception as error:
             self._ledger.trouble(error)
             status, body = 503, b""
-        await _send(send, status, body, head=scope["method"] == "HEAD")
+        await _send(send, status, body, allowed=allowed, head=scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         method, path = scope["method"], self._path(scope)
         if path == "/health":
             if method not in ("GET", "HEAD"):
-                raise Refusal(405, "method")
+                raise Refusal(405, "method", allowed=b"GET, HEAD")
             return await self._tell_health()
         if not path.startswith("/webhooks/"):
             raise Refusal(404, "path")
         if method != "POST":
-            raise Refusal(405, "method")
+            raise Refusal(405, "method", allowed=b"POST")
         if self._limiter is not None and not await self._limiter.admit():
             raise Refusal(503, "rate")
         if not self._started:
@@ -346,19 +350,21 @@ class _Ledger:
             self._untold[what] += 1
             return
         more = self._untold.pop(what, 0)
+        if len(self._told_at) == _MOST_LINES:
+            self._told_at.clear()
         self._told_at[what] = now
         more_said = f" (and {more} more since the last such line)" if more else ""
         log.warning("%s%s", what, more_said, exc_info=error)
 
 
-async def _send(send: Send, status: int, body: bytes, *, head: bool) -> None:
+async def _send(send: Send, status: int, body: bytes, *, allowed: bytes, head: bool) -> None:
     headers = [
         (b"content-type", b"application/json" if body.startswith(b"{") else b"text/plain"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    if status == 405:
-        headers.append((b"allow", b"POST"))
+    if allowed:
+        headers.append((b"allow", allowed))
     if status == 503:
         headers.append((b"retry-after", _RETRY_AFTER))
     if status != 200:

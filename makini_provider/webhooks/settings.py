@@ -78,6 +78,8 @@ def read_endpoint(
     :raises MakiniConfigurationError: names the field, what is wrong with it, and the way out
     """
     fields = _Fields(connection_of(name), extra)
+    # A file that a secret was read from may end with a line break.
+    password = (password or "").strip()
     if not password:
         raise fields.error(
             "there is no secret, so that nothing could be told from a forgery.",

@@ -156,6 +156,9 @@ def test_a_flood_of_forgeries_is_one_line_in_the_log(rig: Rig, caplog: pytest.Lo
 def test_other_methods_are_not_allowed(rig: Rig, method: str) -> None:
     answer = rig(method, headers=signed(BODY), body=BODY)
     assert (answer.status, answer.headers[b"allow"]) == (405, b"POST")
+    rig.again()
+    if method not in ("GET", "HEAD"):
+        assert rig(method, "/makini/health").headers[b"allow"] == b"GET, HEAD"
 
 
 @pytest.mark.parametrize(
