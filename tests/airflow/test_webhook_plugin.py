@@ -20,7 +20,7 @@ from uuid import uuid4
 import jwt
 import pytest
 from airflow_home import BIN, AirflowHome, kill_group
-from test_scheduler import free_ports
+from standalone import free_ports
 
 pytestmark = pytest.mark.airflow
 
