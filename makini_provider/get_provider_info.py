@@ -69,7 +69,13 @@ def _conn_fields() -> dict[str, Any]:
             "description": "token, client_credentials or refresh_token. Default: by what is filled in.",
             "schema": {
                 "type": ["string", "null"],
-                "enum": ["token", "client_credentials", "refresh_token", "", None],
+                "enum": ["token", "client_credentials", "refresh_token", None],
+                "values_display": {
+                    "token": "API token",
+                    "client_credentials": "Client credentials",
+                    "refresh_token": "Refresh token",
+                    "None": "By what is filled in",
+                },
             },
         },
         "makini_connection": {

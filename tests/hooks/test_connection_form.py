@@ -128,7 +128,9 @@ def test_login_and_password_say_what_they_are_and_what_does_not_apply_is_hidden(
 
 
 def test_the_way_in_is_chosen_from_those_that_there_are(form: dict[str, Any]) -> None:
-    assert set(form["extra"]["auth"]["schema"]["enum"]) == {*AUTHS, "", None}
+    schema = form["extra"]["auth"]["schema"]
+    assert set(schema["enum"]) == {*AUTHS, None}
+    assert set(schema["values_display"]) == {*AUTHS, "None"}
 
 
 def test_every_field_has_a_label_and_help_and_may_stay_empty(form: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from makini_provider.api.errors import (
     ClientRefusedError,
     MakiniConfigurationError,
     MakiniForbiddenError,
+    MakiniUnauthorizedError,
     UnknownMakiniConnectionError,
 )
 from makini_provider.hooks.makini import MakiniHook
@@ -208,3 +209,19 @@ def test_minted_tokens_are_masked_before_they_are_used(
     assert token in masked
     assert CLIENT_SECRET in masked
     assert len([secret for secret in masked if secret.startswith("eyJ")]) >= 2
+
+
+@pytest.mark.parametrize("wording", ["plain", "message"])
+def test_a_customer_that_must_connect_again_is_diagnosed_by_the_applications_list(
+    sandbox: Sandbox, application: Open, wording: Any
+) -> None:
+    sandbox.tenants.set(SECOND, {"status": "reauthorization_required"})
+    sandbox.behave(Behaviour(refusal="reauthorization", refusal_wording=wording))
+    hook = application(SECOND)
+    with pytest.raises(MakiniUnauthorizedError) as caught:
+        hook.count_records("eam/sites")
+    text = str(hook.diagnose(caught.value))
+    sandbox.tenants.set(SECOND, {"status": "connected"})
+    assert f"app/{SECOND}" in text
+    assert "reauthorization_required" in text
+    assert "eyJ" not in text
