@@ -101,7 +101,9 @@ class Diagnosis:
     @property
     def short(self) -> str:
         """What it comes from and what to do, without how that is known."""
-        return " ".join([self.summary, *(f"{action.who}: {action.what}" for action in self.actions)])
+        actions = [f"{action.who}: {action.what}" for action in self.actions]
+        asked = [f"Request ID: {self.request_ids[0]}."] if self.request_ids else []
+        return " ".join([self.summary, *actions, *asked])
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

@@ -296,7 +296,9 @@ class MakiniHook(HttpHook):
             return keeper.rotate().report()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Try the connection with two small requests, as the button in the UI does.
+        """Try the connection with two small requests, as the button in the UI does; more where it is refused.
+
+        ``airflow makini check`` looks at more.
 
         :return: whether it works, and what was found or what to do
         """
@@ -310,7 +312,7 @@ class MakiniHook(HttpHook):
             try:
                 works, message = try_out_application(client) if self.serves_many else try_out(client)
             except (MakiniUnauthorizedError, MakiniForbiddenError) as refused:
-                works, message = False, f"{refused} {self.diagnose(refused).short}"
+                works, message = False, f"HTTP {refused.status}: {self.diagnose(refused).short}"
             except MakiniError as error:
                 works, message = False, str(error)
         # The message may repeat what the server said, and the server what it was sent.

@@ -78,7 +78,7 @@ class MakiniWatermarkCheckOperator(BaseOperator):
 
         if self.gate_task_id:
             pass_the_gate(context, self.gate_task_id, self.makini_conn_id, self.makini_connection or None)
-        now = datetime.now(UTC)
+        now = _now()
         watermarks: dict[str, str | None] = {}
         stale: dict[str, str | None] = {}
         lines = []
@@ -121,6 +121,10 @@ What to do:
   You: look at the runs of makini_incremental_sync: paused, failed, skipped? The logs of its tasks say why.
   You: where they are green, Makini's own sync with the connected system has not completed: see its state
   with 'airflow makini check', and the reason in Makini."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _line(name: str, watermark: datetime | None, reference: datetime, now: datetime) -> str:

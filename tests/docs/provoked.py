@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
+import pytest
+
 from makini_provider.api.auth import BearerAuth, StaticToken, Unsigned
 from makini_provider.api.client import MakiniClient
 from makini_provider.api.diagnosis import Cause, Diagnosis
@@ -37,6 +39,7 @@ from makini_provider.destinations.files.destination import FilesDestination
 from makini_provider.destinations.files.reader import newest_records
 from makini_provider.destinations.files.store import explained, open_store
 from makini_provider.hooks.credentials import ClientCredentials, sign
+from makini_provider.operators.health import MakiniWatermarkCheckOperator, StaleWatermarkError
 from makini_provider.operators.planning import DagSettings, plan_items
 from makini_provider.operators.sync import MakiniInitialSyncOperator
 from makini_provider.sandbox import Behaviour, Sandbox, make_token
@@ -171,6 +174,9 @@ class Troubles:
 
     def setting_is_no_number(self) -> None:
         DagSettings.from_environment({"MAKINI_HISTORY_DAYS": "90d"})
+
+    def notifier_is_nowhere(self) -> None:
+        DagSettings.from_environment({"MAKINI_NOTIFIER": "my_alerts.makini"}).load_notifiers()
 
     def too_many_streams(self) -> None:
         names = ",".join(f"customer_{number}" for number in range(40))
@@ -394,6 +400,16 @@ class Troubles:
             return list_page(*arguments)
 
         return ask
+
+    # What the health checks say
+
+    def watermark_too_old(self) -> str:
+        root = self._landed(resource="eam/sites")
+        check = MakiniWatermarkCheckOperator(task_id="watermarks", destination=f"file://{root}")
+        later = patch("makini_provider.operators.health._now", lambda: NOW + timedelta(days=2, hours=1))
+        with later, pytest.raises(StaleWatermarkError) as stale:
+            check.execute({})
+        return str(stale.value)
 
     # Looking at what has landed
 
