@@ -34,7 +34,7 @@ from makini_provider.sync.reading import Reader
 from makini_provider.sync.windows import EARLIEST, Window
 
 PATIENCE: Final = 10.0
-"""Seconds that a name lookup's address or a TLS handshake is waited for."""
+"""Seconds that a TLS handshake is waited for."""
 
 LITTLE_TIME_LEFT: Final = timedelta(days=7)
 LITTLE_CERTIFICATE_LEFT: Final = timedelta(days=14)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +49,28 @@ def test_a_connection_of_the_database_is_found_and_checked(home: AirflowHome) ->
     assert "makini_in_database works" in checked.output
     assert "\033[" not in checked.output  # no colour: it is not a terminal
     assert TOKEN not in checked.output
+
+
+def test_a_person_at_a_terminal_sees_green_and_red(home: AirflowHome, sandbox: Sandbox) -> None:
+    wrong = {"conn_type": "makini", "host": sandbox.url, "password": "tok-wrong-4711"}
+    terminal, end = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "makini_provider", "check", "--conn-id", "wrong"],
+        env=home.environment | {"AIRFLOW_CONN_WRONG": json.dumps(wrong)},
+        stdin=subprocess.DEVNULL,
+        stdout=end,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(end)
+    shown = b""
+    # Read on while it writes: a terminal holds little. Its end is an error on Linux.
+    with contextlib.suppress(OSError):
+        while some := os.read(terminal, 65536):
+            shown += some
+    os.close(terminal)
+    assert process.wait(60) == 1
+    assert "\033[32mok  \033[0m  name lookup" in shown.decode()
+    assert "\033[31mFAIL\033[0m  access" in shown.decode()
 
 
 def test_all_finds_those_of_the_database_and_of_the_environment_and_says_what_it_can_not_list(
