@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -265,6 +266,15 @@ def test_a_client_that_is_not_installed_is_named_with_its_extra(
     assert f"pip install 'airflow-provider-makini[{extra}]'" in str(caught.value)
 
 
+def test_no_client_is_imported_before_its_store_is_used() -> None:
+    looks = (
+        "import sys, makini_provider.hooks.makini, makini_provider.hooks.token_stores; "
+        "print(sorted({'boto3', 'botocore', 'hvac', 'azure'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", looks], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
 class _Without:
     """An environment that lacks a package."""
 
@@ -302,3 +312,43 @@ def test_a_uri_that_can_t_be_used_is_told(uri: str, message: str) -> None:
 
 def test_a_variable_without_a_name_is_named_after_the_connection() -> None:
     assert open_token_store("variable://", conn_id="acme").name == "variable://makini_acme_tokens"
+
+
+def test_the_security_page_explains_each_message(aws: SecretsManager, tmp_path: Path) -> None:
+    said = []
+
+    def fails(operation: Callable[[], object]) -> None:
+        with pytest.raises(MakiniError) as caught:
+            operation()
+        said.append(caught.value.message)
+
+    def store(uri: str, conn_id: str = "acme") -> TokenStore:
+        return open_token_store(uri, conn_id=conn_id)
+
+    database, vault = Database(tmp_path), Vault()
+    with database.running(), vault.running(), pytest.MonkeyPatch.context() as patch:
+        with database.down():
+            fails(store(database.uri).load)
+            fails(lambda: store(database.uri).save(PAIR))
+        database.put("another program's")
+        fails(store(database.uri).load)
+        ours, theirs = store(vault.uri), store(vault.uri)
+        ours.load()
+        theirs.save(PAIR)
+        fails(lambda: ours.save(PAIR))
+        fails(store(vault.uri, "other").load)
+        patch.setattr("makini_provider.hooks.token_stores.variable._database_write", lambda *_: None)
+        fails(lambda: store(database.uri).save(PAIR))
+        patch.setattr(sys, "meta_path", [_Without("hvac"), *sys.meta_path])
+        for name in ("hvac", "makini_provider.hooks.token_stores.hashicorp_vault"):
+            patch.delitem(sys.modules, name)
+        fails(lambda: store(vault.uri))
+
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    table = page.partition("### When a store fails\n")[2].partition("\n## ")[0]
+    texts = [row.split("|")[1].strip() for row in table.splitlines()[3:] if row]
+    patterns = [re.sub(r"'\w'", "'.+'", re.escape(text)).replace("…", ".+") for text in texts]
+    for pattern in patterns:
+        assert any(re.search(pattern, message) for message in said), pattern
+    for message in said:
+        assert any(re.search(pattern, message) for pattern in patterns), message
