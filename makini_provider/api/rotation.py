@@ -50,6 +50,7 @@ _LOOK_EVERY: Final = 2.0
 _LOOKS_AFTER_REFUSAL: Final = 4
 _WAITS_BETWEEN_SAVES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 _MOST_SEEDS: Final = 20
+_MOST_MARKS: Final = 20
 _UNKNOWN_OUTCOME: Final = (MakiniConnectionError, MakiniServerError, MakiniProtocolError)
 _NOBODY: Final = ""
 
@@ -196,7 +197,8 @@ class PairKeeper:
 
     def _replaced(self, refused: str | None) -> TokenPair:
         looked_on = timedelta(0)
-        while True:
+        marks = 0
+        while marks < _MOST_MARKS:
             pair = self.kept()
             if pair is not None and self._serves(pair, refused):
                 return pair
@@ -212,11 +214,17 @@ class PairKeeper:
                 looked_on += timedelta(seconds=_LOOK_EVERY)
                 continue
             marked = self._marked(pair)
+            marks += 1
             if not self._has_marked(marked):
                 continue  # Another process wants to refresh at the same moment, and wrote later.
             replaced = self._spent(pair, marked)
             if replaced is not None:
                 return replaced
+        raise TokenStoreError(
+            f"token store {self._store.name!r} does not show what was written to it {SETTLE_SECONDS:g} s "
+            f"before, {marks} times in a row.",
+            remedy="Use a store whose reads see the last write.",
+        )
 
     def _has_marked(self, marked: TokenPair) -> bool:
         try:

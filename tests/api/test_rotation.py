@@ -164,6 +164,16 @@ def test_a_store_that_can_not_be_read_costs_nothing(store: Store, endpoint: Endp
     assert endpoint.asked == []
 
 
+def test_a_store_that_does_not_show_what_was_written_costs_nothing(endpoint: Endpoint) -> None:
+    class Forgetful(Store):
+        def load(self) -> None:
+            return None
+
+    with pytest.raises(TokenStoreError, match="does not show what was written to it"):
+        keeper(Forgetful(), endpoint).current()
+    assert endpoint.asked == []
+
+
 def test_a_store_that_fails_for_a_moment_is_written_again(
     store: Store, endpoint: Endpoint, clock: Clock
 ) -> None:
