@@ -11,6 +11,8 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 from makini_provider.operators.gate import MakiniGateOperator
 from makini_provider.operators.health import MakiniWatermarkCheckOperator
 from makini_provider.operators.planning import DagSettings, plan_sources
+from makini_provider.operators.webhooks import MakiniWebhookCheckOperator
+from makini_provider.webhooks.settings import WebhookSettings
 
 SETTINGS = DagSettings.from_environment()
 
@@ -36,6 +38,8 @@ Two checks of each source, each a mapped task that fails on its own:
   it comes from, since when, who can do what about it, and the request IDs for Makini's support.
 - `watermarks` looks at `MAKINI_DESTINATION`: a stream whose watermark is older than `MAKINI_STALE_HOURS` has
   not got on, whatever the reason. It is skipped where there is no access, since then the reason is known.
+
+Where there are endpoints for webhooks, `webhooks` fails when they do not come in or are not worked off.
 
 A failed task calls what `MAKINI_NOTIFIER` names.
 """,
@@ -63,6 +67,19 @@ def makini_connection_health() -> None:
         map_index_template="{{ task.source }}",
         on_failure_callback=NOTIFIERS,
     ).expand_kwargs(found)
+    if WebhookSettings.from_environment().endpoints:
+        MakiniWebhookCheckOperator(
+            task_id="webhooks",
+            destination=SETTINGS.destination,
+            makini_conn_ids=SETTINGS.conn_ids,
+            oldest=SETTINGS.webhook_oldest,
+            dead=SETTINGS.webhook_dead,
+            rejected=SETTINGS.webhook_rejected,
+            silent=SETTINGS.webhook_silent,
+            retries=2,
+            retry_delay=timedelta(minutes=1),
+            on_failure_callback=NOTIFIERS,
+        )
     # Without the last one a run would be green although a source has no access.
     access >> [watermarks, EmptyOperator(task_id="all_sources_open")]
 

@@ -9,10 +9,11 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, dag, task
 
 from makini_provider.operators.planning import DagSettings
-from makini_provider.operators.webhooks import MakiniWebhookOperator, fail_for_trouble, syncs_asked_for
+from makini_provider.operators.webhooks import MakiniWebhookOperator, fail_for_trouble, runs_for
 from makini_provider.triggers.inbox import InboxTrigger
 
 SETTINGS = DagSettings.from_environment()
+NOTIFIERS = SETTINGS.load_notifiers()
 
 INBOX = Asset(
     name="makini_webhook_inbox",
@@ -41,6 +42,8 @@ what the syncs have brought. The watermark stays: `makini_incremental_sync` brin
 - `drain` returns a *receipt* (XCom): counts by type, stream and reason, and the seconds until events landed.
 - A failed event is tried again later, by itself. In the end it is a dead letter, and `tell` fails to say so.
 - Makini has completed a sync: `sync_now` triggers `makini_incremental_sync` for its connections.
+- The state of a connection has changed: `check_now` triggers `makini_connection_health`.
+- What fails calls what `MAKINI_NOTIFIER` names.
 """,
 )
 def makini_webhook_events() -> None:
@@ -53,20 +56,28 @@ def makini_webhook_events() -> None:
         retries=3,
         retry_delay=timedelta(seconds=10),
         execution_timeout=timedelta(hours=1),
+        on_failure_callback=NOTIFIERS,
         **SETTINGS.task_arguments,
     )
 
     @task
     def plan_syncs(receipt: dict[str, Any]) -> list[dict[str, Any]]:
-        return syncs_asked_for(receipt, at=datetime.now(UTC))
+        return runs_for(receipt["sync_completed"], at=datetime.now(UTC))
 
     @task
+    def plan_checks(receipt: dict[str, Any]) -> list[dict[str, Any]]:
+        return runs_for(receipt["connections"], at=datetime.now(UTC))
+
+    @task(on_failure_callback=NOTIFIERS)
     def tell(receipt: dict[str, Any]) -> None:
         fail_for_trouble(receipt)
 
     TriggerDagRunOperator.partial(
         task_id="sync_now", trigger_dag_id="makini_incremental_sync", skip_when_already_exists=True
     ).expand_kwargs(plan_syncs(drain.output))
+    TriggerDagRunOperator.partial(
+        task_id="check_now", trigger_dag_id="makini_connection_health", skip_when_already_exists=True
+    ).expand_kwargs(plan_checks(drain.output))
     tell(drain.output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,12 @@ class DagSettings:
         (``MAKINI_WEBHOOK_SCHEDULE``)
     :param webhook_linger: how long the worker of the inbox looks for further webhooks after the last
         (``MAKINI_WEBHOOK_LINGER_SECONDS``)
+    :param webhook_oldest: how long a webhook may wait before the health check fails
+        (``MAKINI_WEBHOOK_OLDEST_MINUTES``)
+    :param webhook_dead: at so many dead letters it fails (``MAKINI_WEBHOOK_DEAD_LETTERS``)
+    :param webhook_rejected: at this share of refused requests it fails (``MAKINI_WEBHOOK_REJECTED_PERCENT``)
+    :param webhook_silent: how long none may come in while the syncs find changes
+        (``MAKINI_WEBHOOK_SILENT_HOURS``)
     :param health_schedule: cron expression of the health checks, in UTC (``MAKINI_HEALTH_SCHEDULE``)
     :param stale_after: how old a watermark may be (``MAKINI_STALE_HOURS``)
     :param notifier: import path of what is called where a check fails (``MAKINI_NOTIFIER``)
@@ -73,6 +80,10 @@ class DagSettings:
     stale_after: timedelta
     notifier: str | None
     webhook_lease: timedelta
+    webhook_oldest: timedelta
+    webhook_dead: int
+    webhook_rejected: float
+    webhook_silent: timedelta
     pool: str | None
 
     @classmethod
@@ -96,6 +107,10 @@ class DagSettings:
             stale_after=timedelta(hours=_number(environment, "MAKINI_STALE_HOURS", 26)),
             notifier=environment.get("MAKINI_NOTIFIER") or None,
             webhook_lease=timedelta(seconds=_number(environment, "MAKINI_WEBHOOK_LEASE_SECONDS", 600)),
+            webhook_oldest=timedelta(minutes=_number(environment, "MAKINI_WEBHOOK_OLDEST_MINUTES", 30)),
+            webhook_dead=math.ceil(_number(environment, "MAKINI_WEBHOOK_DEAD_LETTERS", 1)),
+            webhook_rejected=_number(environment, "MAKINI_WEBHOOK_REJECTED_PERCENT", 50) / 100,
+            webhook_silent=timedelta(hours=_number(environment, "MAKINI_WEBHOOK_SILENT_HOURS", 24)),
             pool=environment.get("MAKINI_POOL") or None,
         )
         # A mapped operator checks its arguments when it runs: here they are checked as the DAG is parsed.

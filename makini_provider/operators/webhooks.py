@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from makini_provider.webhooks.processing import Binding, Drained
 
 DOMAINS: Final = ("eam", "erp", "wms")
+ANNOUNCED: Final = ("sites", "assets", "purchase-orders", "work-orders")
+"""What Makini's data events are about."""
 
 
 class MakiniWebhookOperator(BaseOperator):
@@ -83,8 +85,7 @@ class MakiniWebhookOperator(BaseOperator):
 
         settings = WebhookSettings.from_environment()
         try:
-            inbox = open_inbox(settings)
-            try:
+            with closing(open_inbox(settings)) as inbox:
                 processor = Processor(
                     inbox,
                     binding_of=self._binding_of,
@@ -98,8 +99,6 @@ class MakiniWebhookOperator(BaseOperator):
                 drained = processor.drain(at_most=self.max_duration, linger=self.linger)
                 inbox.forget(settings.retention)
                 _measure(drained, inbox)
-            finally:
-                inbox.close()
         except MakiniError as error:
             if error.retryable:
                 raise
@@ -107,21 +106,96 @@ class MakiniWebhookOperator(BaseOperator):
         return drained.receipt()
 
     def _binding_of(self, endpoint: str) -> Binding:
-        from makini_provider.sync.streams import Source
-        from makini_provider.webhooks.processing import Binding
-        from makini_provider.webhooks.setup import find_endpoint
-
-        found = find_endpoint(endpoint)
-        return Binding(
-            found.sources or [Source(conn_id) for conn_id in self.makini_conn_ids],
-            found.domains or DOMAINS,
-            found.destination or self.destination,
-        )
+        return _binding(endpoint, self.makini_conn_ids, self.destination)
 
     def _destination_of(self, uri: str) -> Any:
         from makini_provider.destinations.files.destination import FilesDestination
 
         return FilesDestination(uri, file_format=self.file_format, compression=self.compression)
+
+
+class MakiniWebhookCheckOperator(BaseOperator):
+    """Fails where webhooks do not come in, or are not worked off.
+
+    :param destination: where the records of an endpoint land that names no destination of its own (templated)
+    :param makini_conn_ids: sources of an endpoint that names none
+    :param oldest: age of the oldest event that is not finished, as a timedelta or in days
+    :param dead: so many dead letters are too many
+    :param rejected: share of the requests of the last hour that were refused
+    :param silent: how long no webhook has come in while the syncs have found changes; more than two of their
+        intervals and their lookback
+    :return: the counts of the inbox
+    """
+
+    template_fields: Sequence[str] = ("destination",)
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        destination: str,
+        makini_conn_ids: Sequence[str] = ("makini_default",),
+        oldest: timedelta | float = timedelta(minutes=30),
+        dead: int = 1,
+        rejected: float = 0.5,
+        silent: timedelta | float = timedelta(hours=24),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.makini_conn_ids = makini_conn_ids
+        self.oldest = parse_duration("oldest", oldest) or timedelta(minutes=30)
+        self.dead = dead
+        self.rejected = rejected
+        self.silent = parse_duration("silent", silent) or timedelta(hours=24)
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Look into the inbox."""
+        from makini_provider.webhooks.health import Thresholds, troubles
+        from makini_provider.webhooks.settings import WebhookSettings
+        from makini_provider.webhooks.setup import open_inbox
+
+        settings = WebhookSettings.from_environment()
+        thresholds = Thresholds(
+            oldest=self.oldest, dead=self.dead, rejected=self.rejected, silent=self.silent
+        )
+        with closing(open_inbox(settings)) as inbox:
+            found = list(troubles(inbox, settings.endpoints, thresholds, changed=self._changed))
+            counts = inbox.counts()
+        if found:
+            raise AirflowFailException("\n".join(found))
+        return {"waiting": counts.waiting, "claimed": counts.claimed, "dead": counts.dead}
+
+    def _changed(self, endpoint: str, within: timedelta) -> bool:
+        """Whether a sync has brought records whose whole window lies in that time."""
+        from makini_provider.api.resources import catalogue
+        from makini_provider.destinations.files.destination import FilesDestination
+        from makini_provider.sync.streams import Stream
+
+        binding = _binding(endpoint, self.makini_conn_ids, self.destination)
+        destination = FilesDestination(binding.destination)
+        since = datetime.now(UTC) - within
+        names = (f"{domain}/{name}" for domain in binding.domains for name in ANNOUNCED)
+        resources = [catalogue()[name] for name in names if name in catalogue()]
+        return any(
+            commit.kind == "window" and commit.records and commit.window and commit.window.start >= since
+            for source in binding.sources
+            for resource in resources
+            for commit in destination.commits(Stream(source, resource))
+        )
+
+
+def _binding(endpoint: str, conn_ids: Sequence[str], destination: str) -> Binding:
+    from makini_provider.sync.streams import Source
+    from makini_provider.webhooks.processing import Binding
+    from makini_provider.webhooks.setup import find_endpoint
+
+    found = find_endpoint(endpoint)
+    return Binding(
+        found.sources or [Source(conn_id) for conn_id in conn_ids],
+        found.domains or DOMAINS,
+        found.destination or destination,
+    )
 
 
 @contextmanager
@@ -148,13 +222,14 @@ def _measure(drained: Drained, inbox: Inbox) -> None:
     metrics.gauges(inbox.counts())
 
 
-def syncs_asked_for(receipt: Mapping[str, Any], *, at: datetime) -> list[dict[str, Any]]:
-    """What platform events ask for, as arguments of a ``TriggerDagRunOperator``: none, or one run.
+def runs_for(conn_ids: Sequence[str], *, at: datetime) -> list[dict[str, Any]]:
+    """A run for connections that platform events are about, as arguments of a ``TriggerDagRunOperator``.
 
-    :param receipt: of :class:`MakiniWebhookOperator`
+    :param conn_ids: of the receipt of :class:`MakiniWebhookOperator`: those whose sync Makini has
+        completed, or whose state has changed
     :param at: names the run: to ask twice within a minute for the same makes one run
+    :return: none, or one
     """
-    conn_ids = receipt["sync_completed"]
     if not conn_ids:
         return []
     which = hashlib.sha256("\n".join(conn_ids).encode()).hexdigest()[:8]
@@ -174,8 +249,5 @@ def fail_for_trouble(receipt: Mapping[str, Any]) -> None:
         trouble.append(f"{receipt['dead']} webhooks were given up, and can be replayed:\n{reasons}")
     if receipt["errors"]:
         trouble.append("Makini reports errors:\n" + "\n".join(f"  {error}" for error in receipt["errors"]))
-    if receipt["connections"]:
-        names = ", ".join(receipt["connections"])
-        trouble.append(f"Makini says that the state of a connection has changed; look at: {names}.")
     if trouble:
         raise AirflowFailException("\n".join(trouble))

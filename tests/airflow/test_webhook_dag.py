@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,7 @@ def test_a_completed_sync_of_makini_triggers_one_of_ours(plant: Plant) -> None:
 
 
 def test_dead_letters_and_errors_of_makini_fail_the_run_visibly(plant: Plant) -> None:
+    assert task(plant.run("makini_connection_health"), "webhooks").state == "success"
     plant.put(event="assets.updated", body=["../x"])
     plant.put(event="system.error", details="the disk is full")
     run = plant.run()
@@ -111,6 +112,18 @@ def test_dead_letters_and_errors_of_makini_fail_the_run_visibly(plant: Plant) ->
     assert task(run, "tell").state == "failed"
     assert "1 webhooks were given up" in run.output
     assert "the disk is full" in run.output
+    health = plant.run("makini_connection_health")
+    assert task(health, "webhooks").state == "failed"
+    assert "1 webhooks were given up: 'python -m makini_provider inbox dead' says why" in health.output
+    plant.inbox.forget(timedelta(0), states=["dead"])
+
+
+def test_a_connection_that_has_changed_is_checked(plant: Plant) -> None:
+    plant.put(event="connection.requires_authentication", connection_id="unheard of")
+    run = plant.run()
+    assert run.state == "success", run.output[-5_000:]
+    assert task(run, "check_now").state == "success"
+    assert task(run, "sync_now").state == "skipped"
 
 
 def test_nothing_waits(plant: Plant) -> None:
