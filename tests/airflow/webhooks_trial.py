@@ -308,6 +308,8 @@ def main() -> None:
     )
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     arguments = parser.parse_args()
+    # Ended from outside, it leaves nothing running either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="webhooks-trial-")))
         server: PostgreSQL | None = None

@@ -18,6 +18,7 @@ import pytest
 from makini_provider.api.diagnosis import Cause
 from makini_provider.operators.planning import DagSettings, run_form
 from makini_provider.operators.sync import MakiniIncrementalSyncOperator, MakiniInitialSyncOperator
+from makini_provider.operators.webhooks import MakiniWebhookCheckOperator, MakiniWebhookOperator
 from makini_provider.sandbox import Behaviour, Sandbox, WebhookSettings
 from makini_provider.sandbox.app import Api, make_app
 
@@ -142,6 +143,14 @@ def _parameters(operator: type) -> Iterator[inspect.Parameter]:
 def test_every_parameter_of_the_operators_is_documented_and_no_other() -> None:
     wanted = {parameter.name for operator in OPERATORS for parameter in _parameters(operator)}
     assert sorted(first_cells(section(DOCS / "operators.md", "Parameters"))) == sorted(wanted)
+
+
+@pytest.mark.parametrize("operator", [MakiniWebhookOperator, MakiniWebhookCheckOperator])
+def test_every_parameter_of_the_webhook_operators_is_documented(operator: type) -> None:
+    page = section(DOCS / "operators.md", "Webhooks")
+    own = page[page.index(f"`{operator.__name__}`") :]
+    wanted = [p.name for p in inspect.signature(operator).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert {name for name in wanted if f"`{name}`" not in own} == set()
 
 
 def test_templated_parameters_are_marked_as_such() -> None:
