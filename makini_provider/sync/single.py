@@ -106,6 +106,9 @@ class SingleRecords:
         self._stream = stream
         self._run_id = run_id
         self._proven = False
+        # Looked up once, since a destination may have many commits. A full refresh that is begun or completed
+        # meanwhile does not mind: what was asked for after it began counts beside it.
+        self._generation: Generation | None = None
 
     def land(self, keys: Iterable[str]) -> Asked:
         """Ask for records and land them as one commit.
@@ -149,7 +152,8 @@ class SingleRecords:
         self._proven = True
 
     def _ask(self, keys: Iterable[str], *, bury: bool) -> Asked:
-        generation = generation_of(self._destination, self._stream)
+        if self._generation is None:
+            self._generation = generation_of(self._destination, self._stream)
         asked = Asked()
         alive = _Landing(self._destination, self._stream, "events")
         gone = _Landing(self._destination, self._stream, "tombstones")
@@ -166,7 +170,7 @@ class SingleRecords:
                         gone.write(_tombstone(key), asked_at)
             self._proven |= bool(asked.landed)
             for landing in (alive, gone):
-                asked.files += landing.commit(generation, self._run_id)
+                asked.files += landing.commit(self._generation, self._run_id)
         finally:
             alive.discard()
             gone.discard()

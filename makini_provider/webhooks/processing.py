@@ -37,6 +37,7 @@ LEASE: Final = timedelta(minutes=10)
 _LONGEST_WAIT: Final = timedelta(hours=1)
 _LISTED: Final = 20
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
+_SECONDS_BETWEEN_COMMITS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,9 @@ class Processor:
                 if events := self._inbox.claim(self._worker, limit=self._limit, lease=self._lease):
                     _Batch(self._inbox, self._binding_of, streams, drained).work_off(events)
                     last = time.monotonic()
+                    if len(events) < self._limit:
+                        # What comes meanwhile goes into one commit, where it would be many small ones.
+                        time.sleep(min(_SECONDS_BETWEEN_COMMITS, linger.total_seconds()))
                 elif time.monotonic() - last >= linger.total_seconds():
                     break
                 else:

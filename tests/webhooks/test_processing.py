@@ -80,7 +80,7 @@ class World:
         kind = "assets.updated" if b"assets" in payload else None
         self.inbox.put(received(payload, endpoint=endpoint, type=kind))
 
-    def drain(self, linger: timedelta = timedelta(0)) -> Drained:
+    def drain(self, linger: timedelta = timedelta(0), **options: Any) -> Drained:
         processor = Processor(
             self.inbox,
             binding_of=self.binding_of,
@@ -88,6 +88,7 @@ class World:
             destination_of=self.destination_of,
             worker="test",
             run_id="run",
+            **options,
         )
         return processor.drain(at_most=MINUTE, linger=linger)
 
@@ -160,6 +161,23 @@ def test_what_comes_shortly_after_lands_in_the_same_run(world: World) -> None:
     world.event(body=[plant.update(plant.keys[0])])
     assert world.drain(linger=timedelta(seconds=0.6)).done == 2
     later.join()
+
+
+def test_however_many_batches_a_run_has_the_destination_is_looked_through_once(world: World) -> None:
+    plant = world.plants["one"]
+    looks = []
+    commits = plant.destination.commits
+
+    def counted(stream: Stream) -> Any:
+        looks.append(stream)
+        return commits(stream)
+
+    plant.destination.commits = counted  # type: ignore[method-assign]
+    for key in plant.keys:
+        world.event(body=[plant.update(key)])
+    assert world.drain(events_per_batch=1).done == 3
+    assert plant.landed == plant.truth
+    assert len(looks) == 1
 
 
 def test_the_payload_is_a_hint_and_the_api_the_truth(world: World) -> None:
