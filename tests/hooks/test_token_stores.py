@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import ErrorResponse
 from secret_services import SecretService
 from secret_services.aws import SecretsManager
 from secret_services.azure import KeyVault
@@ -166,6 +169,39 @@ def test_nothing_that_is_shown_of_a_store_is_secret(store: TokenStore) -> None:
     shown = f"{store!r} {store} {store.name} {store.load()!r}"
     assert ACCESS not in shown
     assert REFRESH not in shown
+
+
+class Supervisor:
+    """What a task asks its supervisor for, where that could not reach the API server."""
+
+    def __init__(self, answer: ErrorResponse, *, raises: bool) -> None:
+        self._answer = answer
+        self._raises = raises
+
+    def send(self, message: object) -> ErrorResponse:
+        if self._raises:
+            raise AirflowRuntimeError(self._answer)
+        return self._answer
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["told", "raised"])
+def test_a_variable_that_could_not_be_asked_for_in_a_task_is_not_taken_for_a_missing_one(
+    monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    error = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"value": ACCESS})
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(error, raises=raises), raising=False)
+    store = open_token_store("variable://", conn_id="acme")
+    for operation in (store.load, lambda: store.save(PAIR)) if raises else (store.load,):
+        with pytest.raises(TokenStoreError, match=r"can't be (read|written): API_SERVER_ERROR\.") as caught:
+            operation()
+        assert caught.value.retryable
+        assert shows_no_token(caught.value)
+
+
+def test_a_variable_that_is_missing_is_no_pair_in_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND, detail={"key": "makini_acme_tokens"})
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(error, raises=False), raising=False)
+    assert open_token_store("variable://", conn_id="acme").load() is None
 
 
 def test_a_pair_is_not_kept_over_one_that_another_has_kept_meanwhile() -> None:
