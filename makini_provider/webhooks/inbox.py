@@ -202,10 +202,11 @@ class Inbox:
         rows = [_row(one) for one in received]
         # In an order that all receivers share: else two with the same events could wait for each other.
         ordered = sorted(rows, key=lambda row: (row["endpoint"], row["event_id"] or row["unclaimed_digest"]))
-        insert = self._insert(EVENTS).on_conflict_do_nothing().returning(_c.id)
+        # The same for all, so that they stay in the order of their ids, which is that of receipt.
+        due_at = datetime.now(UTC) if self.embedded else func.now()
+        insert = self._insert(EVENTS).values(due_at=due_at).on_conflict_do_nothing().returning(_c.id)
         with self._transaction() as connection:
-            now = self._now(connection)
-            new = set(connection.execute(insert, [{**row, "due_at": now} for row in ordered]).scalars())
+            new = set(connection.execute(insert, ordered).scalars())
         return [row["id"] in new for row in rows]
 
     # The worker's side

@@ -174,6 +174,12 @@ def test_events_are_claimed_in_the_order_of_receipt(inbox: Inbox) -> None:
     assert [event.payload for event in claim(inbox)] == [b"3", b"4"]
 
 
+def test_events_that_came_in_together_are_in_order_too(inbox: Inbox) -> None:
+    bodies = [b"%d" % (number * 7 % 20) for number in range(20)]
+    inbox.put_all([received(body, event_id=body.decode()) for body in bodies])
+    assert [event.payload for event in claim(inbox)] == bodies
+
+
 def test_a_claimed_event_is_nobody_elses_until_its_lease_has_passed(inbox: Inbox, url: str) -> None:
     inbox.put(received())
     claim(inbox)
