@@ -172,7 +172,8 @@ class InboxMachine(RuleBasedStateMachine):
                     kept = self._of(event)
                     if kept.lease == event.lease:
                         self.inbox.done(event)
-                        kept.lease, kept.state, kept.times_done = None, "done", kept.times_done + 1
+                        kept.lease, kept.due = None, False
+                        kept.state, kept.times_done = "done", kept.times_done + 1
                 self.hands["w1"].clear()
             self.nothing_vanishes()
             assert all(kept.times_done == (kept.state == "done") for kept in self.kept)
