@@ -223,7 +223,8 @@ def test_a_longer_history_fetches_only_what_it_adds(runner: DagRunner, story: St
         # What lies ahead of everything is asked for to see whether the server filters at all.
         asked = [at for at in asked_from(story.sandbox, resource) if at < story.incremental.ended]
         assert asked[0] == start
-        assert all(start <= at < end for at in asked)
+        # Bounds are put to the test at the last record of a page, which may lie behind the end.
+        assert len([at for at in asked if not start <= at < end]) <= 1
         added = between(resource, story.incremental.truth[resource], start, end)
         assert run.receipts[resource]["records"] == len(added) > 0
         assert story.landing.records(resource) == since(resource, story.incremental.truth[resource], start)
