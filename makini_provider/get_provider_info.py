@@ -35,8 +35,12 @@ def get_provider_info() -> dict[str, Any]:
                     "makini_provider.operators.health",
                     "makini_provider.operators.rotation",
                     "makini_provider.operators.sync",
+                    "makini_provider.operators.webhooks",
                 ],
             },
+        ],
+        "triggers": [
+            {"integration-name": _INTEGRATION, "python-modules": ["makini_provider.triggers.inbox"]},
         ],
         "cli": ["makini_provider.cli.airflow_commands.get_commands"],
         "connection-types": [

@@ -11,12 +11,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import settings
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from sqlalchemy import create_engine, text
 
 from makini_provider.api.errors import (
@@ -28,7 +30,7 @@ from makini_provider.api.errors import (
 )
 from makini_provider.sync.streams import Source
 from makini_provider.webhooks.inbox import Event, Inbox, Received
-from makini_provider.webhooks.processing import Binding, Processor
+from makini_provider.webhooks.processing import Binding, Processor, _Batch
 from tests.sync.machine import STREAM, Killed, SyncMachine, dated_from, scenarios, seeds
 from tests.sync.model import ModelClient
 from tests.sync.test_nothing_is_lost_in_files import _Files, _no_waiting_for_the_disk  # noqa: F401
@@ -188,16 +190,26 @@ class WebhookMachine(_Files, SyncMachine):
     # What must hold
 
     def settle(self) -> None:
-        """What waits is worked off: then the destination knows of each event, or of something newer."""
+        """What waits is worked off: then the destination knows of each event, or of something newer.
+
+        Before that a last trouble, after which no sync mends what went wrong.
+        """
+        self.source.now += timedelta(seconds=2)
+        if self.state().current is None:
+            # What was told before the initial sync is left to it.
+            self.work_quietly()
+            assert self.attempt(lambda sync: sync.initial(history=None), self.client()) is None
+        for _ in range(3):
+            self.change(3)
+            if self.untold:
+                self.tell(self.random.randrange(2**32))
+            self.work(self.random.randrange(2**32))
+            self.let_leases_pass()
         for _ in range(2):
             self.let_leases_pass()
             self.work_quietly()
         counts = self.inbox.counts()
         assert (counts.waiting, counts.claimed) == (0, 0)
-        self.source.now += timedelta(seconds=2)
-        if self.state().current is None:
-            # What was told before the initial sync is left to it.
-            assert self.attempt(lambda sync: sync.initial(history=None), self.client()) is None
         landed, anchor = self.newest(), self.state().anchor
         for key, version in self.last_told.items():
             row = self.source.records.get(key)
@@ -222,4 +234,49 @@ def _keys(payload: bytes) -> list[str]:
 
 
 TestWebhooksConverge = WebhookMachine.TestCase
-TestWebhooksConverge.settings = settings(scenarios(60, 0.05), stateful_step_count=20)
+TestWebhooksConverge.settings = settings(scenarios(50, 0.05), stateful_step_count=20)
+
+
+# Mistakes that others make, planted one by one
+
+
+def ended_before_it_landed(patch: pytest.MonkeyPatch) -> None:
+    """An event is done as soon as it is understood; what fails or is killed then is lost."""
+    land = _Batch._land
+
+    def too_early(self: _Batch, resource: str, group: Any, binding: Binding) -> None:
+        for event, _ in group:
+            self._finish(event)
+        land(self, resource, group, binding)
+
+    patch.setattr(_Batch, "_land", too_early)
+
+
+def failures_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What could not be asked for is left to the next webhook."""
+    patch.setattr(_Batch, "_try_again", lambda self, event, error: self._finish(event))
+
+
+def seen_before(patch: pytest.MonkeyPatch) -> None:
+    """An event that looks like an earlier one is taken for its repetition."""
+    put = Inbox.put
+
+    def once(self: Inbox, received: Received) -> bool:
+        return put(self, replace(received, event_id=received.payload.decode()))
+
+    patch.setattr(Inbox, "put", once)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [ended_before_it_landed, failures_forgotten, seen_before],
+    ids=lambda p: p.__name__,
+)
+def test_a_planted_mistake_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises((AssertionError, KeyError, ExceptionGroup)):
+        run_state_machine_as_test(
+            WebhookMachine, settings=settings(scenarios(400, 0.02), stateful_step_count=20)
+        )
