@@ -231,8 +231,8 @@ class _Landing:
             generation=generation,
             window=None,
             covered=None,
-            # A full refresh that begins meanwhile replaces what was read before it began, and must not lose
-            # what was found deleted after.
+            # A full refresh that begins meanwhile replaces what was read before it began, with the rest of
+            # its commit, which the next sync brings; what was found deleted after must not be lost.
             read_at=self._times[-1] if self._kind == "tombstones" else self._times[0],
             upstream_completed_at=None,
             run_id=run_id,
