@@ -19,7 +19,6 @@ from makini_provider.api.errors import (
     LeaseLostError,
     MakiniConfigurationError,
     MakiniError,
-    MakiniSyncError,
     NoInitialSyncError,
 )
 from makini_provider.api.resources import catalogue
@@ -279,9 +278,7 @@ class _Batch:
         self._drained.ambiguous += sum(one.landed > 1 for one in keys.values())
         for event, meaning in group:
             error = next((keys[key].error for key in meaning.keys if keys[key].error is not None), None)
-            if isinstance(error, MakiniSyncError):
-                self._give_up(event, error)
-            elif error is not None:
+            if error is not None:
                 self._try_again(event, error)
             elif meaning.refused:
                 self._give_up(event, MakiniConfigurationError(" ".join(meaning.refused[:_LISTED])))
