@@ -226,8 +226,10 @@ def test_a_longer_history_fetches_only_what_it_adds(runner: DagRunner, story: St
         # Bounds are put to the test at the last record of a page, which may lie behind the end.
         assert len([at for at in asked if not start <= at < end]) <= 1
         added = between(resource, story.incremental.truth[resource], start, end)
-        assert run.receipts[resource]["records"] == len(added) > 0
+        assert run.receipts[resource]["records"] == len(added)
         assert story.landing.records(resource) == since(resource, story.incremental.truth[resource], start)
+    # A list of some dozen records may have none that was changed last in those twenty days.
+    assert sum(run.receipts[resource]["records"] for resource in TRANSACTIONS) > 0
 
 
 def test_a_full_refresh_ends_with_the_same_records(runner: DagRunner, story: Story) -> None:
