@@ -175,6 +175,8 @@ class Webhooks:
         while True:
             with self._changed:
                 while not self._stopped and not self._next_is_due():
+                    # A receiver closes what idles; an event sent there would come half a minute late.
+                    line.close()
                     wait = self._waiting[0].due - time.monotonic() if self._waiting else None
                     self._changed.wait(wait)
                 if self._stopped:
@@ -206,7 +208,7 @@ class Webhooks:
 
 
 class _Line:
-    """One connection to the receiver, kept open."""
+    """One connection to the receiver, kept open while one event follows the other."""
 
     def __init__(self) -> None:
         self._connection: HTTPConnection | None = None
@@ -227,7 +229,6 @@ class _Line:
             answer = self._connection.getresponse()
             answer.read()
         except (OSError, HTTPException):
-            # Also where an idle connection was closed meanwhile: the next attempt opens another.
             self.close()
             return False
         return answer.status == 200

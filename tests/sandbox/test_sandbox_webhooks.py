@@ -30,6 +30,8 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # As receivers do, it closes a connection that idles.
+            timeout = 0.3
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -107,6 +109,14 @@ def test_what_is_not_taken_comes_again(receiver: Receiver, started: Callable[...
     sandbox.store.change(updates=1, resources=["eam/sites"])
     assert settled(sandbox) == {"sent": 1, "delivered": 1, "refused": 2, "given_up": 0, "pending": 0}
     assert receiver.events == [receiver.events[0]] * 3
+
+
+def test_an_event_after_a_pause_is_taken_at_once(receiver: Receiver, started: Callable[..., Sandbox]) -> None:
+    sandbox = started(first_retry=0.05)
+    for _ in range(3):
+        sandbox.webhooks.send({"event": "sites.updated", "body": ["S-1"]})
+        assert settled(sandbox)["refused"] == 0
+        time.sleep(0.6)
 
 
 def test_it_is_given_up_in_the_end(receiver: Receiver, started: Callable[..., Sandbox]) -> None:
