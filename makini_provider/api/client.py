@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -19,6 +19,7 @@ from makini_provider.api.errors import (
     MakiniNotFoundError,
     MakiniPagingError,
     MakiniProtocolError,
+    MalformedAnswerError,
 )
 from makini_provider.api.records import Record, parse_instant
 from makini_provider.api.resources import Resource, custom_resource
@@ -61,6 +62,8 @@ class Integration:
 UNTOLD: Final = Integration(None, None, {})
 """The state of a connection that does not tell it."""
 
+_Read = TypeVar("_Read")
+
 
 class MakiniClient:
     """The API behind one connection.
@@ -99,8 +102,12 @@ class MakiniClient:
                 f"{resource.name} hangs on one record of {resource.parent}.",
                 remedy=f"Give that record's list by its path: 'path:{resource.path}' with the key in it.",
             )
-        answer = self.transport.request("GET", resource.path, query=list_parameters(resource, query))
-        return parse_list(answer.body, resource, query), answer.asked_at
+        return self._read(
+            "GET",
+            resource.path,
+            lambda answer: (parse_list(answer.body, resource, query), answer.asked_at),
+            query=list_parameters(resource, query),
+        )
 
     def count(self, resource: Resource, filters: Mapping[str, str] | None = None) -> int | None:
         """How many records a list has, by its ``meta.total``; ``None`` where it does not say."""
@@ -112,7 +119,7 @@ class MakiniClient:
 
         :raises MakiniNotFoundError: there is none of this key
         """
-        return _data(self.transport.request("GET", record_path(resource, key)))
+        return self._read("GET", record_path(resource, key), _data)
 
     def read_record(self, resource: Resource, key: str) -> tuple[Record, datetime]:
         """Fetch one record as a sync needs it.
@@ -121,16 +128,19 @@ class MakiniClient:
         :raises MakiniNotFoundError: there is none of this key
         :raises MakiniConfigurationError: the key would bend the path
         """
-        answer = self.transport.request("GET", record_path(resource, key))
-        return parse_single(answer.body, resource), answer.asked_at
+        return self._read(
+            "GET",
+            record_path(resource, key),
+            lambda answer: (parse_single(answer.body, resource), answer.asked_at),
+        )
 
     def create_record(self, resource: Resource, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Create a record and return it as the API has it then."""
-        return _data(self.transport.request("POST", resource.path, json=dict(payload)))
+        return self._read("POST", resource.path, _data, json=dict(payload))
 
     def update_record(self, resource: Resource, key: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Change a record and return it as the API has it then."""
-        return _data(self.transport.request("PUT", record_path(resource, key), json=dict(payload)))
+        return self._read("PUT", record_path(resource, key), _data, json=dict(payload))
 
     def integration(self) -> Integration:
         """Ask for the state of Makini's own synchronisation.
@@ -147,7 +157,7 @@ class MakiniClient:
 
         :raises MakiniStatusError: the API refuses
         """
-        data = _data(self.transport.request("GET", INTEGRATION_PATH))
+        data = self._read("GET", INTEGRATION_PATH, _data)
         status = data.get("sync_status")
         return Integration(
             str(status).strip().lower() if status else None, parse_instant(data.get("sync_updated_at")), data
@@ -171,6 +181,22 @@ class MakiniClient:
                 )
         raise MakiniPagingError(f"{_CONNECTIONS.path} does not end after {MAX_CONNECTION_PAGES} pages.")
 
+    def _read(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Answer], _Read],
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        json: Any = None,
+    ) -> _Read:
+        """Send a request and read its answer; one that is no answer is a failure of the request."""
+        found: list[_Read] = []
+        self.transport.request(
+            method, path, query=query, json=json, check=lambda answer: found.append(read(answer))
+        )
+        return found[-1]
+
 
 def record_path(resource: Resource, key: str) -> str:
     """The path of one record.
@@ -188,7 +214,7 @@ def _decoded(answer: Answer) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(answer.body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MakiniProtocolError(
+        raise MalformedAnswerError(
             f"the answer is no JSON ({error}).", remedy="Check the connection's host."
         ) from error
     if not isinstance(body, dict):

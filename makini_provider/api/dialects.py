@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from makini_provider.api.errors import MakiniPagingError, MakiniProtocolError
+from makini_provider.api.errors import MakiniPagingError, MakiniProtocolError, MalformedAnswerError
 from makini_provider.api.records import Record, parse_record
 from makini_provider.api.resources import Resource
 
@@ -76,7 +76,7 @@ def parse_list(body: bytes, resource: Resource, query: ListQuery) -> Page:
     ``meta.last_page``, ``meta.total`` and ``links.next`` that says so is believed, since one request too
     many costs less than a record.
 
-    :raises MakiniProtocolError: this is no list answer
+    :raises MalformedAnswerError: this is no list answer
     :raises MakiniPagingError: nothing in it tells whether there is more
     """
     body = body.removeprefix(codecs.BOM_UTF8)
@@ -85,7 +85,7 @@ def parse_list(body: bytes, resource: Resource, query: ListQuery) -> Page:
         str(body, "utf-8")
         answer = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MakiniProtocolError(
+        raise MalformedAnswerError(
             f"the answer of {resource.path} is not a list answer: {_kind_of(body)} ({error}).",
             remedy="Expected a JSON object with 'data' (a list), 'links' and 'meta'. "
             "Check the connection's host: a proxy or a login page may answer in the API's place.",
@@ -122,7 +122,7 @@ def parse_single(body: bytes, resource: Resource) -> Record:
         str(body, "utf-8")
         record = parse_record(bytes(_single_decoder.decode(body).data), resource.cursor_field)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MakiniProtocolError(
+        raise MalformedAnswerError(
             f"the answer is no single record of {resource.path}: {_kind_of(body)} ({error}).",
             remedy="Expected a JSON object with 'data' (an object). Check the connection's host.",
         ) from error

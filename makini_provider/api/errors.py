@@ -30,6 +30,7 @@
     │   │   ├── ClientRefusedError          client id and secret are not accepted
     │   │   └── RefreshTokenRefusedError    a refresh token is spent, expired or revoked
     │   └── MakiniProtocolError         a 2xx or 3xx that breaks the contract
+    │       ├── MalformedAnswerError        a body that is not what was asked for               (retryable)
     │       ├── MakiniPagingError           pages that loop, repeat or contradict themselves
     │       └── AnswerTooLargeError         more bytes than the client takes
     ├── MakiniSyncError                 a sync can't be done as asked
@@ -231,6 +232,12 @@ class RefreshTokenRefusedError(MakiniStatusError):
 
 class MakiniProtocolError(MakiniRequestError):
     """The answer is not what the contract says; reading it as data would lose records."""
+
+
+class MalformedAnswerError(MakiniProtocolError):
+    """The body is cut off, empty, or a page of something in between; the next one may well be good."""
+
+    retryable = True
 
 
 class MakiniPagingError(MakiniProtocolError):

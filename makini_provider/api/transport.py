@@ -25,9 +25,9 @@ from makini_provider.api.errors import (
     MakiniConfigurationError,
     MakiniConnectionError,
     MakiniError,
-    MakiniProtocolError,
     MakiniRateLimitError,
     MakiniUnauthorizedError,
+    MalformedAnswerError,
 )
 from makini_provider.api.failures import failure_of_answer
 from makini_provider.api.pacing import Pace
@@ -175,6 +175,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         auth: BearerAuth | Unsigned | None = None,
         repeatable: bool | None = None,
+        check: Callable[[Answer], object] | None = None,
     ) -> Answer:
         """Send a request, again where that can help, and return the answer.
 
@@ -190,6 +191,7 @@ class Transport:
         :param headers: further headers
         :param auth: signs this request in place of the transport's own
         :param repeatable: whether it does no harm to send it twice; by default a GET and a HEAD do none
+        :param check: looks at the answer; what it raises counts as the request's own failure
         :raises MakiniRequestError: the kind says what happened
         """
         if not path.startswith("/") or path.startswith("//"):
@@ -210,7 +212,7 @@ class Transport:
             auth=auth,
         )
         with WithheldFrames():
-            return self._answered(draft, path, form, auth, repeatable)
+            return self._answered(draft, path, form, auth, repeatable, check or _good)
 
     def _answered(
         self,
@@ -219,6 +221,7 @@ class Transport:
         form: Form | None,
         auth: BearerAuth | Unsigned,
         repeatable: bool,
+        check: Callable[[Answer], object],
     ) -> Answer:
         method = draft.method
         waited = 0.0
@@ -232,6 +235,7 @@ class Transport:
             request = self._prepared(draft)
             try:
                 answer = self._send(request, path, form)
+                check(answer)
             except MakiniUnauthorizedError:
                 if renewed or not auth.renew(request):
                     raise
@@ -301,6 +305,10 @@ class Transport:
                     remedy="Ask for smaller pages (page_size), or raise 'timeout' in the connection's extra.",
                 )
         return bytes(body)
+
+
+def _good(answer: Answer) -> None:
+    """Any answer will do."""
 
 
 class _Session(requests.Session):
@@ -378,7 +386,7 @@ def _connection_error(method: str, url: str, error: Exception, timeout: float) -
     host = urlsplit(url).netloc.rpartition("@")[2]
     what = f"{method} {urlsplit(url).path} on {host}"
     if isinstance(error, urllib3.exceptions.DecodeError):
-        return MakiniProtocolError(f"{what}: the body is not compressed as its header says.")
+        return MalformedAnswerError(f"{what}: the body is not compressed as its header says.")
     if isinstance(error, requests.exceptions.SSLError):
         return MakiniConnectionError(
             f"{what}: the TLS connection failed ({_root_cause(error)}).",

@@ -20,6 +20,7 @@ from makini_provider.api.errors import (
     MakiniPagingError,
     MakiniProtocolError,
     MakiniUnauthorizedError,
+    MalformedAnswerError,
 )
 from makini_provider.api.resources import get_resource
 
@@ -49,12 +50,34 @@ def test_a_page_comes_with_the_time_it_was_asked_for(server: ScriptedServer, cli
     assert client.clock is client.transport.clock
 
 
+LOGIN_PAGE = reply(200, "<html>Sign in</html>", Content_Type="text/html")
+
+
 def test_an_html_page_with_a_good_status_is_no_empty_list(
     server: ScriptedServer, client: MakiniClient
 ) -> None:
-    server.then(reply(200, "<html>Sign in</html>", Content_Type="text/html"))
-    with pytest.raises(MakiniProtocolError, match="HTML"):
+    server.otherwise = LOGIN_PAGE
+    with pytest.raises(MalformedAnswerError, match="HTML"):
         client.list_page(ASSETS, ListQuery())
+
+
+@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "", '{"data": [{"key": "1'], ids=repr)
+def test_what_is_no_answer_is_asked_for_again(
+    server: ScriptedServer, client: MakiniClient, body: str
+) -> None:
+    server.then(reply(200, body), a_list([{"key": "1"}], total=1))
+    page, _ = client.list_page(ASSETS, ListQuery())
+    assert [record.key for record in page.records] == ["1"]
+    assert len(server.seen) == 2
+
+
+def test_a_record_is_not_created_twice_because_the_answer_is_no_record(
+    server: ScriptedServer, client: MakiniClient
+) -> None:
+    server.then(LOGIN_PAGE)
+    with pytest.raises(MalformedAnswerError):
+        client.create_record(ASSETS, {"name": "pump"})
+    assert len(server.seen) == 1
 
 
 def test_a_count_is_the_total_of_a_one_record_request(server: ScriptedServer, client: MakiniClient) -> None:

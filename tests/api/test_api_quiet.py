@@ -68,7 +68,7 @@ def test_http_debugging_does_not_print_a_proxys_password(
         (reply(500, "no"), "MakiniServerError"),
         (CUT, "MakiniConnectionError"),
         (raw("HTTP/1.1 200 OK\nContent-Length: 100", b"{}"), "MakiniConnectionError"),
-        (raw("HTTP/1.1 200 OK\nContent-Encoding: gzip\nContent-Length: 2", b"{}"), "MakiniProtocolError"),
+        (raw("HTTP/1.1 200 OK\nContent-Encoding: gzip\nContent-Length: 2", b"{}"), "MalformedAnswerError"),
     ],
 )
 def test_no_frame_of_a_failure_holds_the_token(

@@ -28,6 +28,7 @@ from makini_provider.api.errors import (
     MakiniServerError,
     MakiniStatusError,
     MakiniUnauthorizedError,
+    MalformedAnswerError,
 )
 from makini_provider.api.pacing import Pace
 from makini_provider.api.transport import RetryPolicy, Transport
@@ -434,12 +435,13 @@ def test_an_answer_that_stays_broken_is_a_connection_error(server: ScriptedServe
     assert len(server.seen) == 2
 
 
-def test_a_body_that_is_not_compressed_as_stated_is_a_protocol_error(
-    server: ScriptedServer, transport: Transport
+def test_a_body_that_is_not_compressed_as_stated_is_malformed(
+    server: ScriptedServer, connect: Connect
 ) -> None:
-    server.then(reply(200, '{"data": []}', Content_Encoding="gzip"))
-    with pytest.raises(MakiniProtocolError, match="not compressed"):
-        transport.request("GET", "/x")
+    server.otherwise = reply(200, '{"data": []}', Content_Encoding="gzip")
+    with pytest.raises(MalformedAnswerError, match="not compressed"):
+        connect(retry=RetryPolicy(attempts=2)).request("GET", "/x")
+    assert len(server.seen) == 2
 
 
 def test_a_silent_server_is_given_up_after_the_timeout(server: ScriptedServer, connect: Connect) -> None:
