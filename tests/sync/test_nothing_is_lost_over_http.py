@@ -21,9 +21,9 @@ PARALLEL = next(scenario for scenario in SCENARIOS if scenario.parallel > 1)
 
 
 @pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quickly(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    logging.getLogger("makini_provider").setLevel(logging.CRITICAL)
+    caplog.set_level(logging.CRITICAL, "makini_provider")
 
 
 @pytest.mark.parametrize("scenario", SMALL, ids=lambda scenario: scenario.name)

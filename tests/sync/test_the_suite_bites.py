@@ -116,9 +116,11 @@ def unproven_filter(patch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_planted_mistake_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_mistake_is_found(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     plant(monkeypatch)
-    logging.getLogger(reading.__name__).setLevel(logging.ERROR)
+    caplog.set_level(logging.ERROR, reading.__name__)
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(
             InMemory,
