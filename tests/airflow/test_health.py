@@ -90,7 +90,7 @@ def test_each_source_is_told_of_with_its_own_words(runner: DagRunner, environmen
     wrong = {"conn_type": "makini", "host": "http://makini.example.com", "password": "tok-4711"}
     both = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(wrong) for name in NAMES}
     runner.run("makini_connection_health", environment | both)
-    assert [one["text"].split(":")[0] for one in told(environment)] == [
+    assert sorted(one["text"].split(":")[0] for one in told(environment)) == [
         "connection 'alpha'",
         "connection 'beta'",
     ]
