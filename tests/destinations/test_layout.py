@@ -20,6 +20,7 @@ from makini_provider.sync.streams import Source, Stream
 from makini_provider.sync.windows import Window
 
 RESOURCES = sorted(catalogue())
+ID = "01980000-0000-7000-8000-000000000000"
 
 # What Airflow takes for a conn id, and what it does not.
 texts = st.text(max_size=12) | st.text(alphabet="aA_.-/\\:@% é#!()", max_size=6)
@@ -114,8 +115,8 @@ def test_names_sort_by_where_their_windows_start(one: Window, other: Window) -> 
         "readme.json",
         "none--none.json",
         "a--b--c.json",
-        f"none--none--{new_id()}.json.tmp",
-        f"none--20260801T000000.000000Z--{new_id()}.json",
+        f"none--none--{ID}.json.tmp",
+        f"none--20260801T000000.000000Z--{ID}.json",
     ],
 )
 def test_other_names_are_refused(name: str) -> None:
