@@ -43,8 +43,9 @@ demo-webhooks: setup ## show a change, its webhook and the landed record, in rea
 	@$(python) scripts/demo_webhooks.py
 
 .PHONY: test
-test: lint ## lint, then the whole test suite
-	$(pytest) $(ARGS)
+test: WORKERS := 2
+test: lint ## lint, then the whole test suite, in two processes
+	$(pytest) -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: test-fast
 test-fast: setup-dev ## the tests that start neither Airflow nor pip
