@@ -50,7 +50,7 @@ class ServerHabits:
         :param precision: a second or a day
         :param what: names the list and its cursor
         """
-        self.precision = precision
+        self.precision = max(self.precision, precision)
         self.note(f"{what} goes only to the {'day' if precision == DAY else 'second'} on this server.")
 
 

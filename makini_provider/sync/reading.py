@@ -70,6 +70,9 @@ class Reader:
         self._undated = undated
         self._page_size = client.page_size
         self.habits = habits or ServerHabits()
+        self._precision = self.habits.precision
+        """What this reader goes by. What others find out counts from its next hop on: a change in the middle
+        of one would ask for something else than what is then taken for complete."""
 
     def read(self, window: Window) -> Iterator[Batch]:
         """Read a window: every record whose cursor stays in it is delivered, and any other may be.
@@ -136,8 +139,8 @@ class Reader:
     def _seek(self, window: Window) -> Iterator[Batch]:
         position = safe = window.start  # everything before ``safe`` is delivered for certain
         before: _Hop | None = None
-        while True:
-            precision = self.habits.precision
+        while self.habits.filters and self.habits.sorts:
+            precision = self._precision = self._known_precision
             hop = self._hop(position)
             last = hop.last
             if hop.page.has_more and last is None:
@@ -150,11 +153,11 @@ class Reader:
                 finished = True
             elif self._floor(last) == hop.start:
                 block = True
-            elif cut(last, max(self.habits.precision, SECOND)) >= window.end:
+            elif cut(last, max(self._precision, SECOND)) >= window.end:
                 # A whole second beyond the end, in case the server sorts only to the second.
                 missed = [*missed, *self._prove(hop, last), *self._check_complete(hop, window.end)]
                 finished = True
-            if self.habits.precision != precision:
+            if self._known_precision != precision:
                 # What came since was judged by a finer measure than the server goes by.
                 position, before = safe, None
                 continue
@@ -172,7 +175,7 @@ class Reader:
             missed = self._prove(hop, last)
             if missed:
                 yield Batch([r for r in missed if self._wanted(r, window)], hop.read_at)
-            if self.habits.precision != precision:
+            if self._known_precision != precision:
                 position, before = safe, None
                 continue
             if block:
@@ -194,9 +197,9 @@ class Reader:
             coarser = self._judge(hop)
             if coarser is not None:
                 self._go_by(coarser)
-            elif page.total is None and self.habits.precision < SECOND:
+            elif page.total is None and self._precision < SECOND:
                 # Without totals, a sort that is good only to the second would not be noticed.
-                self.habits.precision = SECOND
+                self._precision = SECOND
             if self._floor(position) == start:
                 return hop
 
@@ -212,7 +215,7 @@ class Reader:
                     filtered = record.cursor >= hop.start
                     what = "sort by" if filtered else "filter on"
                     raise NotHonouredError(f"the server ignored the {what} {self._cursor}", filters=filtered)
-                if coarser > self.habits.precision:
+                if coarser > self._precision:
                     return coarser
             latest = max(latest, record.cursor)
         return None
@@ -274,8 +277,8 @@ class Reader:
         """A bound that the server cuts to the second or the day makes the instant of a record empty."""
         while not self.habits.bounds_proved:
             start = self._floor(last)
-            counted = self._count({"gteq": start, "lt": start + self.habits.precision})
-            coarser = COARSER.get(self.habits.precision)
+            counted = self._count({"gteq": start, "lt": start + self._precision})
+            coarser = COARSER.get(self._precision)
             if counted == 0 and coarser is not None:
                 self._go_by(coarser)
                 continue
@@ -285,7 +288,7 @@ class Reader:
 
     def _block(self, hop: _Hop, window: Window) -> Generator[Batch, None, datetime]:
         """Walk the records of one instant, second or day, and return where they end."""
-        start, end = hop.start, hop.start + self.habits.precision
+        start, end = hop.start, hop.start + self._precision
         walk = Walk(
             lambda number, size: self._bounded_page(start, end, number, size),
             page_size=self._page_size,
@@ -379,7 +382,7 @@ class Reader:
             except MakiniStatusError as error:
                 if error.status not in (400, 422):
                     raise
-                coarser = COARSER.get(self.habits.precision)
+                coarser = COARSER.get(self._precision)
                 if bounds and coarser is not None:
                     self._go_by(coarser)
                 elif bounds:
@@ -394,16 +397,21 @@ class Reader:
     def _count(self, bounds: Mapping[str, datetime]) -> int | None:
         return self._page(bounds, None, 1, 1)[0].total
 
+    @property
+    def _known_precision(self) -> timedelta:
+        return max(self._precision, self.habits.precision)
+
     def _go_by(self, precision: timedelta) -> None:
+        self._precision = precision
         self.habits.go_by(precision, f"{self._resource.name}: {self._cursor}")
 
     def _floor(self, instant: datetime) -> datetime:
         """Cut an instant to the precision that the server goes by."""
-        return cut(instant, self.habits.precision)
+        return cut(instant, self._precision)
 
     def _written(self, instant: datetime) -> str:
         instant = self._floor(instant)
-        return instant.date().isoformat() if self.habits.precision == DAY else format_instant(instant)
+        return instant.date().isoformat() if self._precision == DAY else format_instant(instant)
 
 
 class _Hop:

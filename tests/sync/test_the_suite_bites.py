@@ -46,7 +46,7 @@ def no_ties(patch: pytest.MonkeyPatch) -> None:
 
     def block(self: Reader, hop: Any, window: Window) -> Any:
         yield Batch([r for r in hop.page.records if self._wanted(r, window)], hop.read_at)
-        return hop.start + self.habits.precision
+        return hop.start + self._precision
 
     patch.setattr(Reader, "_block", block)
 
