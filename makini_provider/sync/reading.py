@@ -30,6 +30,10 @@ from makini_provider.sync.walking import Batch, Walk
 from makini_provider.sync.windows import EARLIEST, Window
 
 _FAR_AHEAD: Final = timedelta(days=3650)
+_NO_CHANCE: Final = 10
+"""So many records of one second in the right order are sorted more finely than to the second."""
+_MOST_ASKED_FOR_TWICE: Final = 0.1
+"""The part of a page that may be asked for again to start the next one at a full second."""
 
 
 class ListClient(Protocol):
@@ -113,12 +117,16 @@ class Reader:
 
     def _has_undated(self) -> bool:
         for _ in range(3):
+            # Sorted by their time, undated records stand at one of the ends, wherever the server puts them.
+            first, _ = self._first_page({}, ascending=True, page_size=1)
             dated = self._count({"gteq": EARLIEST})
-            every = self._count({})
-            if every is None or dated is None:
+            last, _ = self._first_page({}, ascending=False, page_size=1)
+            if any(_is_undated(record) for record in (*first.records, *last.records)):
+                return True
+            if first.total is None or dated is None:
                 return False
-            if dated == self._count({"gteq": EARLIEST}):
-                return every > dated
+            if first.total == last.total:
+                return first.total > dated
         return True
 
     def count_from(self, instant: datetime) -> int | None:
@@ -143,6 +151,7 @@ class Reader:
             precision = self._precision = self._known_precision
             hop = self._hop(position)
             last = hop.last
+            step = self._step(hop)
             if hop.page.has_more and last is None:
                 raise NotHonouredError(
                     f"the server let undated records pass the filter on {self._cursor}", filters=False
@@ -151,11 +160,12 @@ class Reader:
             block = finished = False
             if not hop.page.has_more or last is None:
                 finished = True
-            elif self._floor(last) == hop.start:
+            elif cut(last, step) <= hop.start:
                 block = True
             elif cut(last, max(self._precision, SECOND)) >= window.end:
                 # A whole second beyond the end, in case the server sorts only to the second.
-                missed = [*missed, *self._prove(hop, last), *self._check_complete(hop, window.end)]
+                self._prove(hop, last)
+                missed = [*missed, *self._unshown(hop, cut(last, step))]
                 finished = True
             if self._known_precision != precision:
                 # What came since was judged by a finer measure than the server goes by.
@@ -172,7 +182,8 @@ class Reader:
             )
             if finished or last is None:
                 return
-            missed = self._prove(hop, last)
+            self._prove(hop, last)
+            missed = [] if self.habits.sort_proved else self._unshown(hop, cut(last, step))
             if missed:
                 yield Batch([r for r in missed if self._wanted(r, window)], hop.read_at)
             if self._known_precision != precision:
@@ -180,13 +191,14 @@ class Reader:
                 continue
             if block:
                 # One instant (or second, or day) fills the whole page.
-                position = safe = yield from self._block(hop, window)
+                start = cut(hop.start, step)
+                position = safe = yield from self._block(start, start + step, window)
                 before = None
                 if position >= window.end:
                     yield Batch([], hop.read_at, window.end, 0)
                     return
             else:
-                position, before = last, hop
+                position, before = cut(last, step), hop
 
     def _hop(self, position: datetime) -> _Hop:
         """The first page from a position, judged."""
@@ -197,11 +209,22 @@ class Reader:
             coarser = self._judge(hop)
             if coarser is not None:
                 self._go_by(coarser)
-            elif page.total is None and self._precision < SECOND:
-                # Without totals, a sort that is good only to the second would not be noticed.
-                self._precision = SECOND
             if self._floor(position) == start:
                 return hop
+
+    def _step(self, hop: _Hop) -> timedelta:
+        """How finely the next hop may follow on this one.
+
+        A server that filters more finely than it sorts may have left out a record just before the last one
+        shown. So the next hop starts at a full second, unless so many records of it are shown that this would
+        cost many requests; then their order is the proof. (Without totals it would be the only one.)
+        """
+        if hop.last is None or self._precision >= SECOND or hop.page.total is None:
+            return max(self._precision, SECOND)
+        second = cut(hop.last, SECOND)
+        again = sum(1 for r in hop.page.records if r.cursor is not None and r.cursor >= second)
+        dense = again > max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._page_size)
+        return self._precision if dense else SECOND
 
     def _judge(self, hop: _Hop) -> timedelta | None:
         """Whether the page was filtered and sorted as asked; a coarser precision, where that explains it."""
@@ -230,38 +253,27 @@ class Reader:
             return []
         if hop.page.total >= before.page.total - before.shown_before(hop.start):
             return []
-        return self._check_complete(before, hop.start)
+        return self._unshown(before, hop.start)
 
-    def _check_complete(self, hop: _Hop, end: datetime) -> list[Record]:
-        """Count what the server has from a hop to ``end``, and return what the hop did not show of it."""
-        latest = hop
-        for _ in range(3):
-            counted = self._count({"gteq": hop.start, "lt": end})
-            if counted is None or counted <= latest.shown_before(end):
-                return [] if latest is hop else latest.page.records
-            latest = self._hop(hop.start)
-        raise NotHonouredError(f"the server does not sort by {self._cursor}", filters=True)
+    def _unshown(self, hop: _Hop, end: datetime) -> list[Record]:
+        """Ask for what the server has from a hop to ``end``, and return what the hop did not show of it.
 
-    def _prove(self, hop: _Hop, last: datetime) -> list[Record]:
-        """Put filter, precision and sort to the test before anything is built on them.
-
-        :return: records that the hop did not show, where only counting could prove it complete
+        A number would not do: a shown record that has moved on since makes up for one that was never shown.
         """
+        if end <= hop.start:
+            return []
+        page, _ = self._first_page({"gteq": hop.start, "lt": end}, ascending=True)
+        self._judge_bounds(page, hop.start, end)
+        if page.has_more:
+            raise NotHonouredError(f"the server does not sort by {self._cursor}", filters=True)
+        return [record for record in page.records if (record.identity, record.cursor) not in hop.versions]
+
+    def _prove(self, hop: _Hop, last: datetime) -> None:
+        """Put filter, precision and sort to the test before anything is built on them."""
         self._prove_filter(hop)
         self._prove_precision(last)
-        if self.habits.sort_proved:
-            return []
-        page, _ = self._first_page({"gteq": hop.start}, ascending=False)
-        descending = [self._floor(r.cursor) for r in page.records if r.cursor is not None]
-        if any(later > earlier for earlier, later in pairwise(descending)):
-            raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
-        shown = {self._floor(r.cursor) for r in hop.page.records if r.cursor is not None}
-        same_end = page.records and page.records[0].identity == hop.page.records[0].identity
-        if len(shown) > 1 and descending and descending[0] > max(shown) and not same_end:
-            self.habits.sort_proved = True
-            return []
-        # One page of equal times at both ends, or a record that moved between the two, proves nothing.
-        return self._check_complete(hop, self._floor(last))
+        if not self.habits.sort_proved:
+            self._prove_sort(hop)
 
     def _prove_filter(self, hop: _Hop) -> None:
         """What comes from behind everything is nothing, unless the filter is ignored."""
@@ -272,6 +284,20 @@ class Reader:
         if any(record.cursor is None or record.cursor < bound for record in page.records):
             raise NotHonouredError(f"the server ignored the filter on {self._cursor}", filters=False)
         self.habits.filter_proved = True
+
+    def _prove_sort(self, hop: _Hop) -> None:
+        """Sorted the other way round, the list begins with later records, and none of those shown.
+
+        A short list, a page of equal times, or records that moved between the two requests prove nothing.
+        """
+        page, _ = self._first_page({"gteq": hop.start}, ascending=False)
+        descending = [self._floor(r.cursor) for r in page.records if r.cursor is not None]
+        if any(later > earlier for earlier, later in pairwise(descending)):
+            raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
+        shown = {self._floor(r.cursor) for r in hop.page.records if r.cursor is not None}
+        other_end = hop.versions.isdisjoint((r.identity, r.cursor) for r in page.records)
+        if len(shown) > 1 and descending and descending[0] > max(shown) and other_end:
+            self.habits.sort_proved = True
 
     def _prove_precision(self, last: datetime) -> None:
         """A bound that the server cuts to the second or the day makes the instant of a record empty."""
@@ -286,9 +312,8 @@ class Reader:
                 raise NotHonouredError(f"the server does not count by {self._cursor}", filters=True)
             self.habits.bounds_proved = True
 
-    def _block(self, hop: _Hop, window: Window) -> Generator[Batch, None, datetime]:
+    def _block(self, start: datetime, end: datetime, window: Window) -> Generator[Batch, None, datetime]:
         """Walk the records of one instant, second or day, and return where they end."""
-        start, end = hop.start, hop.start + self._precision
         walk = Walk(
             lambda number, size: self._bounded_page(start, end, number, size),
             page_size=self._page_size,
@@ -303,6 +328,11 @@ class Reader:
     ) -> tuple[Page, datetime]:
         """A page of the records of one instant, second or day, and of nothing else."""
         page, read_at = self._page({"gteq": start, "lt": end}, (self._cursor, True), number, page_size)
+        self._judge_bounds(page, start, end)
+        return page, read_at
+
+    def _judge_bounds(self, page: Page, start: datetime, end: datetime) -> None:
+        """Whether nothing on a page lies outside what it was asked for."""
         for record in page.records:
             if record.cursor is not None and not start <= record.cursor < end:
                 below = record.cursor < start
@@ -310,7 +340,6 @@ class Reader:
                     f"the server ignored {'the filter on' if below else 'an upper bound of'} {self._cursor}",
                     filters=not below,
                 )
-        return page, read_at
 
     # Walking, where seeking can't be trusted
 

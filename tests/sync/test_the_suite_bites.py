@@ -44,9 +44,10 @@ def page_numbers(patch: pytest.MonkeyPatch) -> None:
 def no_ties(patch: pytest.MonkeyPatch) -> None:
     """Going on behind a page of equal times as if it were all of them."""
 
-    def block(self: Reader, hop: Any, window: Window) -> Any:
-        yield Batch([r for r in hop.page.records if self._wanted(r, window)], hop.read_at)
-        return hop.start + self._precision
+    def block(self: Reader, start: datetime, end: datetime, window: Window) -> Any:
+        page, read_at = self._bounded_page(start, end, 1, self._page_size)
+        yield Batch([r for r in page.records if self._wanted(r, window)], read_at)
+        return end
 
     patch.setattr(Reader, "_block", block)
 
@@ -101,7 +102,7 @@ def short_page(patch: pytest.MonkeyPatch) -> None:
 
 def unproven_filter(patch: pytest.MonkeyPatch) -> None:
     """Believing that the server filters and sorts."""
-    patch.setattr(Reader, "_prove", lambda self, hop, last: [])
+    patch.setattr(Reader, "_prove", lambda self, hop, last: None)
     patch.setattr(Reader, "_unseen_between", lambda self, before, hop: [])
 
 
