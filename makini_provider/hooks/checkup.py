@@ -31,7 +31,6 @@ from makini_provider.api.transport import TransportSettings
 from makini_provider.api.wording import duration, moment
 from makini_provider.sync.habits import MICROSECOND, SECOND, ServerHabits
 from makini_provider.sync.reading import Reader
-from makini_provider.sync.windows import EARLIEST, Window
 
 PATIENCE: Final = 10.0
 """Seconds that a TLS handshake is waited for."""
@@ -50,7 +49,6 @@ RESOURCES: Final = (
 """What is counted where nothing else is asked for: the common lists of each kind of system."""
 
 _SMALL_PAGE: Final = 5
-_ENOUGH_BATCHES: Final = 3
 
 
 class Level(StrEnum):
@@ -302,13 +300,10 @@ def look_at_the_habits(client: MakiniClient, counted: Sequence[Counted]) -> Find
     resource = get_resource(largest.name)
     habits = ServerHabits()
     reader = Reader(_SmallPages(client), resource, habits=habits)
-    batches = reader.read(Window(EARLIEST, client.clock.now() + timedelta(days=1)))
-    for number, _ in enumerate(batches, 1):
-        if number >= _ENOUGH_BATCHES or not (habits.filters and habits.sorts):
-            break
+    reader.examine()
     facts = {
         "resource": resource.name,
-        "filter": habits.filters and habits.filter_proved,
+        "filter": habits.filters,
         "sort": habits.sorts,
         "precision_seconds": habits.precision.total_seconds(),
     }

@@ -24,8 +24,7 @@ class ServerHabits:
     :param filters: whether the filter by cursor is honoured
     :param sorts: whether the sort by cursor is honoured
     :param precision: to which the filter or the sort goes by the cursor
-    :param filter_proved: whether the filter was put to the test and held
-    :param bounds_proved: whether ``precision`` was put to the test and held
+    :param bounds_proved: whether ``precision`` was put to the test with an upper bound and held
     :param sort_proved: whether the sort was put to the test and held
     :param notes: what was found, in words for people
     """
@@ -33,7 +32,6 @@ class ServerHabits:
     filters: bool = True
     sorts: bool = True
     precision: timedelta = MICROSECOND
-    filter_proved: bool = False
     bounds_proved: bool = False
     sort_proved: bool = False
     notes: list[str] = field(default_factory=list)

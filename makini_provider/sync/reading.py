@@ -29,11 +29,11 @@ from makini_provider.sync.habits import (
 from makini_provider.sync.walking import Batch, Walk
 from makini_provider.sync.windows import EARLIEST, Window
 
-_FAR_AHEAD: Final = timedelta(days=3650)
 _NO_CHANCE: Final = 10
 """So many records of one second in the right order are sorted more finely than to the second."""
 _MOST_ASKED_FOR_TWICE: Final = 0.1
 """The part of a page that may be asked for again to start the next one at a full second."""
+_FAR_AHEAD: Final = timedelta(days=3650)
 
 
 class ListClient(Protocol):
@@ -78,6 +78,9 @@ class Reader:
         """What this reader goes by. What others find out counts from its next hop on: a change in the middle
         of one would ask for something else than what is then taken for complete."""
 
+        self._latest: Page | None = None
+        """The list's other end, where it was asked for already."""
+
     def read(self, window: Window) -> Iterator[Batch]:
         """Read a window: every record whose cursor stays in it is delivered, and any other may be.
 
@@ -93,11 +96,7 @@ class Reader:
                     position = max(position, batch.complete_before or position)
                     yield batch
             except NotHonouredError as found:
-                self.habits.filters &= found.filters
-                self.habits.sorts = False
-                self.habits.note(
-                    f"{self._resource.name}: {found}; the list is read page by page until it is stable."
-                )
+                self._do_without(found)
 
     def records_without_cursor(self) -> Iterator[Batch]:
         """Read the records that no window holds: without a cursor value, or dated before everything.
@@ -106,11 +105,8 @@ class Reader:
         """
         try:
             found = self.habits.filters and self._has_undated()
-        except NotHonouredError as refused:
-            self.habits.filters = False
-            self.habits.note(
-                f"{self._resource.name}: {refused}; the list is read page by page until it is stable."
-            )
+        except NotHonouredError as found_out:
+            self._do_without(found_out)
             return
         if found:
             yield from self._walked({}, self._steady_sort, _is_undated).batches()
@@ -120,7 +116,8 @@ class Reader:
             # Sorted by their time, undated records stand at one of the ends, wherever the server puts them.
             first, _ = self._first_page({}, ascending=True, page_size=1)
             dated = self._count({"gteq": EARLIEST})
-            last, _ = self._first_page({}, ascending=False, page_size=1)
+            last, _ = self._first_page({}, ascending=False)
+            self._latest = last
             if any(_is_undated(record) for record in (*first.records, *last.records)):
                 return True
             if first.total is None or dated is None:
@@ -141,6 +138,23 @@ class Reader:
         return Reader(
             self._client, self._resource, filters=self._filters, undated=self._undated, habits=self.habits
         )
+
+    def examine(self) -> None:
+        """Put filter, sort and precision to the test; :attr:`habits` tell what was found."""
+        try:
+            hop = self._hop(EARLIEST)
+            self._hop(hop.read_at + _FAR_AHEAD)
+            if hop.last is not None:
+                self._prove_sort(hop)
+                self._prove_precision(hop.last)
+                self._hop(hop.last)
+        except NotHonouredError as found:
+            self._do_without(found)
+
+    def _do_without(self, found: NotHonouredError) -> None:
+        self.habits.filters &= found.filters
+        self.habits.sorts = False
+        self.habits.note(f"{self._resource.name}: {found}; the list is read page by page until it is stable.")
 
     # Seeking by value
 
@@ -164,7 +178,6 @@ class Reader:
                 block = True
             elif cut(last, max(self._precision, SECOND)) >= window.end:
                 # A whole second beyond the end, in case the server sorts only to the second.
-                self._prove(hop, last)
                 missed = [*missed, *self._unshown(hop, cut(last, step))]
                 finished = True
             if self._known_precision != precision:
@@ -182,10 +195,13 @@ class Reader:
             )
             if finished or last is None:
                 return
-            self._prove(hop, last)
+            if not self.habits.sort_proved:
+                self._prove_sort(hop)
             missed = [] if self.habits.sort_proved else self._unshown(hop, cut(last, step))
             if missed:
                 yield Batch([r for r in missed if self._wanted(r, window)], hop.read_at)
+            if block:
+                self._prove_precision(last)
             if self._known_precision != precision:
                 position, before = safe, None
                 continue
@@ -227,7 +243,7 @@ class Reader:
         return self._precision if dense else SECOND
 
     def _judge(self, hop: _Hop) -> timedelta | None:
-        """Whether the page was filtered and sorted as asked; a coarser precision, where that explains it."""
+        """Whether the page is filtered and sorted as asked; a coarser precision, where that explains it."""
         latest = hop.start
         for record in hop.page.records:
             if record.cursor is None:
@@ -260,37 +276,25 @@ class Reader:
 
         A number would not do: a shown record that has moved on since makes up for one that was never shown.
         """
-        if end <= hop.start:
+        precision = self._precision
+        if end <= hop.start or hop.last is None:
             return []
+        self._prove_precision(hop.last)
+        if self._precision != precision:
+            return []  # What the hop showed is judged anew.
         page, _ = self._first_page({"gteq": hop.start, "lt": end}, ascending=True)
         self._judge_bounds(page, hop.start, end)
         if page.has_more:
             raise NotHonouredError(f"the server does not sort by {self._cursor}", filters=True)
         return [record for record in page.records if (record.identity, record.cursor) not in hop.versions]
 
-    def _prove(self, hop: _Hop, last: datetime) -> None:
-        """Put filter, precision and sort to the test before anything is built on them."""
-        self._prove_filter(hop)
-        self._prove_precision(last)
-        if not self.habits.sort_proved:
-            self._prove_sort(hop)
-
-    def _prove_filter(self, hop: _Hop) -> None:
-        """What comes from behind everything is nothing, unless the filter is ignored."""
-        if self.habits.filter_proved:
-            return
-        bound = self._floor(hop.read_at + _FAR_AHEAD)
-        page, _ = self._first_page({"gteq": bound}, ascending=True, page_size=1)
-        if any(record.cursor is None or record.cursor < bound for record in page.records):
-            raise NotHonouredError(f"the server ignored the filter on {self._cursor}", filters=False)
-        self.habits.filter_proved = True
-
     def _prove_sort(self, hop: _Hop) -> None:
-        """Sorted the other way round, the list begins with later records, and none of those shown.
+        """Sorted the other way round, a list begins with later records, and with none of those shown.
 
         A short list, a page of equal times, or records that moved between the two requests prove nothing.
         """
-        page, _ = self._first_page({"gteq": hop.start}, ascending=False)
+        page = self._latest or self._first_page({"gteq": hop.start}, ascending=False)[0]
+        self._latest = None
         descending = [self._floor(r.cursor) for r in page.records if r.cursor is not None]
         if any(later > earlier for earlier, later in pairwise(descending)):
             raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
@@ -300,7 +304,7 @@ class Reader:
             self.habits.sort_proved = True
 
     def _prove_precision(self, last: datetime) -> None:
-        """A bound that the server cuts to the second or the day makes the instant of a record empty."""
+        """An upper bound that the server cuts to the second or the day leaves a record's instant empty."""
         while not self.habits.bounds_proved:
             start = self._floor(last)
             counted = self._count({"gteq": start, "lt": start + self._precision})

@@ -64,6 +64,12 @@ def test_quiet_data_costs_hardly_more_requests_than_a_plain_walk() -> None:
     assert client.requests_sent <= 1.3 * 100
 
 
+def test_a_whole_initial_sync_of_twenty_pages_needs_at_most_1_3_times_the_requests() -> None:
+    client = ModelClient(source_of(2_000), page_size=100)
+    StreamSync(client, MemoryDestination(), STREAM, run_id="1").initial(history=None)
+    assert client.requests_sent <= 1.3 * 20
+
+
 def test_an_incremental_sync_that_finds_nothing_needs_at_most_three_requests() -> None:
     source = source_of(50)
     destination = MemoryDestination()
@@ -152,8 +158,53 @@ def test_a_server_that_ignores_the_filter_is_told_in_the_log() -> None:
 def test_a_server_that_goes_by_coarser_times_is_told_in_the_log(habits: Habits, told: str) -> None:
     source = source_of(200, habits, spread=timedelta(minutes=1))
     reader = Reader(ModelClient(source, page_size=20), WORK_ORDERS)
+    reader.examine()
     list(reader.read(Window(source.now - timedelta(days=2), source.now)))
     assert f"eam/work-orders: updatedAt goes {told} on this server." in reader.habits.notes
+
+
+@pytest.mark.parametrize(
+    ("habits", "filters", "sorts"),
+    [
+        (Habits(), True, True),
+        (Habits(filters=False), False, False),
+        (Habits(sorts=False), True, False),
+        (Habits(sorts=False, natural="cursor"), True, False),
+        (Habits(filters=False, sorts=False, natural="cursor"), False, False),
+    ],
+    ids=str,
+)
+def test_an_examination_tells_what_the_server_honours(habits: Habits, filters: bool, sorts: bool) -> None:
+    reader = Reader(ModelClient(source_of(60, habits), page_size=5), WORK_ORDERS)
+    reader.examine()
+    assert (reader.habits.filters, reader.habits.sorts) == (filters, sorts)
+
+
+@pytest.mark.parametrize("moment", range(1, 10))
+def test_a_record_that_moves_on_does_not_make_up_for_one_that_was_never_shown(moment: int) -> None:
+    source = ModelSource(Random(1), habits=Habits(sorts=False, plain_dates=True, precision=DAY))
+    for key, day in {"A": 1, "B": 5, "C": 5, "D": 3, "E": 5}.items():
+        source.write(key, datetime(2026, 7, day, 8, tzinfo=UTC))
+
+    def move_on(number: int) -> None:
+        if number == moment:
+            source.write("A", datetime(2026, 7, 5, 9, tzinfo=UTC))
+
+    assert keys(source, ModelClient(source, page_size=3, before_request=move_on)) == set("ABCDE")
+
+
+@pytest.mark.parametrize("moment", range(1, 10))
+def test_a_new_record_does_not_make_up_for_one_out_of_order_within_a_second(moment: int) -> None:
+    source = ModelSource(Random(1), habits=Habits(sort_precision=SECOND))
+    second = datetime(2026, 7, 5, 8, tzinfo=UTC)
+    for key, after in {"A": -9, "B": 0.5, "C": 0.3, "D": 9, "E": 19, "F": 29}.items():
+        source.write(key, second + timedelta(seconds=after))
+
+    def add(number: int) -> None:
+        if number == moment:
+            source.insert()
+
+    assert keys(source, ModelClient(source, page_size=2, before_request=add)) >= set("ABCDEF")
 
 
 def test_records_without_a_time_are_found_by_counting() -> None:

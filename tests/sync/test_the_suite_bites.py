@@ -102,8 +102,8 @@ def short_page(patch: pytest.MonkeyPatch) -> None:
 
 def unproven_filter(patch: pytest.MonkeyPatch) -> None:
     """Believing that the server filters and sorts."""
-    patch.setattr(Reader, "_prove", lambda self, hop, last: None)
-    patch.setattr(Reader, "_unseen_between", lambda self, before, hop: [])
+    patch.setattr(Reader, "_judge", lambda self, hop: None)
+    patch.setattr(Reader, "_unshown", lambda self, hop, end: [])
 
 
 @pytest.mark.parametrize(
