@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BIN = Path(sys.executable).parent
@@ -103,12 +105,21 @@ class NotStartedError(Exception):
 
 
 class AirflowHome:
-    """One Airflow, in a folder."""
+    """One Airflow, in a folder.
 
-    def __init__(self, folder: Path) -> None:
+    :param folder: of its DAGs, logs and configuration
+    :param database_url: of its metadata, where that is on a PostgreSQL server and not in the folder
+    """
+
+    def __init__(self, folder: Path, *, database_url: str | None = None) -> None:
         self.folder = folder
         self.database = folder / "airflow" / "airflow.db"
         self.environment = clean_environment(folder)
+        self._database_url = database_url
+        if database_url is not None:
+            with_driver = database_url.replace("postgresql://", "postgresql+psycopg://")
+            self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = with_driver
+            self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"] = with_driver
         self.dags = folder / "dags"
         self.dags.mkdir(parents=True)
         for source in (*(ROOT / "dags").glob("*.py"), *(HERE / "dags").glob("*.py")):
@@ -137,15 +148,18 @@ class AirflowHome:
         return self.command(BIN / "airflow", *arguments, timeout=timeout, **environment)
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        """Ask the metadata database."""
+        """Ask the metadata database; ``?`` stands for a value."""
+        if self._database_url is not None:
+            with psycopg.connect(self._database_url) as connection:
+                return connection.execute(query.replace("?", "%s").encode(), values).fetchall()
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
             return database.execute(query, values).fetchall()
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """The task instances of a run, with what each returned."""
         rows = self.rows(
-            "SELECT t.task_id, t.map_index, t.state, t.try_number, t.rendered_map_index, x.value "
-            "FROM task_instance t LEFT JOIN xcom x ON x.dag_id = t.dag_id AND x.run_id = t.run_id "
+            "SELECT t.task_id, t.map_index, t.state, t.try_number, t.rendered_map_index, "
+            "CAST(x.value AS TEXT) FROM task_instance t LEFT JOIN xcom x ON x.dag_id = t.dag_id AND x.run_id = t.run_id "
             "AND x.task_id = t.task_id AND x.map_index = t.map_index AND x.key = 'return_value' "
             "WHERE t.dag_id = ? AND t.run_id = ? ORDER BY t.task_id, t.map_index",
             dag_id,

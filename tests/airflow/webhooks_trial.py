@@ -88,13 +88,19 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged(folder: Path, inbox_url: str, resources: Sequence[str] = RESOURCES) -> Iterator[Stage]:
+def staged(
+    folder: Path,
+    inbox_url: str,
+    resources: Sequence[str] = RESOURCES,
+    *,
+    airflow_database_url: str | None = None,
+) -> Iterator[Stage]:
     """Sandbox, receiver and Airflow, after the initial sync.
 
     The incremental sync stays paused: webhooks alone bring changes.
     """
     landing = Landing(folder / "landing")
-    home = AirflowHome(folder / "home")
+    home = AirflowHome(folder / "home", database_url=airflow_database_url)
     (port,) = free_ports(1)
     with ExitStack() as ending:
         sandbox = ending.enter_context(Sandbox(token=TOKEN, records=300))
@@ -306,20 +312,27 @@ def main() -> None:
     parser.add_argument(
         "--events", type=int, default=7300, help="different ones; with duplicates 1.3 as many"
     )
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument(
+        "--database",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="of the inbox and of Airflow itself",
+    )
     arguments = parser.parse_args()
     # Ended from outside, it leaves nothing running either.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="webhooks-trial-")))
         server: PostgreSQL | None = None
-        url = f"sqlite:///{folder}/inbox.db"
+        url, airflows_own = f"sqlite:///{folder}/inbox.db", None
         kill = ["receiver", "worker"]
         if arguments.database == "postgresql":
             server = ending.enter_context(postgresql_server())
             url = server.new_database()
             kill.append("database")
-        stage = ending.enter_context(staged(folder, url))
+            # A server of its own: Airflow does not survive the loss of its database, and need not.
+            airflows_own = ending.enter_context(postgresql_server()).url()
+        stage = ending.enter_context(staged(folder, url, airflow_database_url=airflows_own))
         figures = Trial(stage, database=server).run(arguments.events, kill=kill)
         print(json.dumps({"database": arguments.database} | vars(figures), indent=2))
 
