@@ -159,7 +159,8 @@ class AirflowHome:
         """The task instances of a run, with what each returned."""
         rows = self.rows(
             "SELECT t.task_id, t.map_index, t.state, t.try_number, t.rendered_map_index, "
-            "CAST(x.value AS TEXT) FROM task_instance t LEFT JOIN xcom x ON x.dag_id = t.dag_id AND x.run_id = t.run_id "
+            "CAST(x.value AS TEXT) FROM task_instance t LEFT JOIN xcom x "
+            "ON x.dag_id = t.dag_id AND x.run_id = t.run_id "
             "AND x.task_id = t.task_id AND x.map_index = t.map_index AND x.key = 'return_value' "
             "WHERE t.dag_id = ? AND t.run_id = ? ORDER BY t.task_id, t.map_index",
             dag_id,
