@@ -2,7 +2,8 @@
 
 A page number says nothing lasting: when a record leaves the list, those behind it move up one place, and
 the one at the page's edge is never seen. So one pass proves nothing. What does: a pass that brings nothing
-new, while the list never grew shorter since and all passes together have seen as many as it has.
+new, while the list never grew shorter since and all passes together have seen as many as it has: not fewer,
+and not more either, which tells of a deleted record that a new one made up for.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ class Walk:
                     since = number + 1
                     continue
                 total = walked.total
-                if walked.shrank:
+                # More seen than there are: a new record made up for a deleted one in the total.
+                outnumbered = total is not None and seen.count(since_pass=since) > total
+                if walked.shrank or outnumbered:
                     since = number + 1
                     continue
                 quiet = 0 if walked.new or number == since else quiet + 1

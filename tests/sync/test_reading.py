@@ -260,6 +260,21 @@ def test_a_record_that_slips_between_two_pages_is_seen_in_the_next_pass() -> Non
     assert set(source.records) <= seen
 
 
+@pytest.mark.parametrize("moment", range(1, 9))
+def test_a_new_record_that_makes_up_for_a_deleted_one_does_not_keep_a_walk_from_its_end(moment: int) -> None:
+    source = source_of(40)
+    before = set(source.records)
+
+    def replace_one(number: int) -> None:
+        if number == moment:
+            del source.records[min(source.records)]
+            source.insert()
+
+    walk = _walk(source, before_request=replace_one)
+    seen = {record.identity for batch in walk.batches() for record in batch.records}
+    assert before & set(source.records) <= seen
+
+
 def test_a_list_that_never_comes_to_rest_is_no_success() -> None:
     source = source_of(40)
     batches = _walk(source, before_request=lambda number: (source.hard_delete(), source.insert())).batches()
