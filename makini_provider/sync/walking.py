@@ -20,9 +20,12 @@ from makini_provider.sync.seen import SeenRecords
 
 MOST_PASSES: Final = 60
 QUIET_PASSES_WITHOUT_TOTAL: Final = 3
-"""So many passes in a row have to bring nothing new where the server does not say how long the list is."""
+"""So many passes in a row have to bring nothing new where the server does not say how long the list is; if
+records come twice in one of them, ``QUIET_PASSES_WITH_DOUBLES``."""
 QUIET_PASSES_IN_DISORDER: Final = 6
 """So many, where records come in another order each time, so that one pass never sees all of them."""
+QUIET_PASSES_WITH_DOUBLES: Final = 12
+"""After so many, each as long as the list, what was never seen is not there: keys come twice in its place."""
 SAME_PAGES: Final = 10
 """So many pages in a row that are all the same can't be chance, in whatever order the server gives them."""
 
@@ -72,7 +75,7 @@ class Walk:
         """Read the list.
 
         :raises UnstableReadError: it changed during every pass
-        :raises MakiniPagingError: the server gives the same page whatever its number
+        :raises MakiniPagingError: the server gives the same page whatever its number, or records twice
         """
         quiet = 0
         total: int | None = None
@@ -96,15 +99,25 @@ class Walk:
                     since = number + 1
                     continue
                 quiet = 0 if walked.new or number == since else quiet + 1
+                seen_now = seen.count(since_pass=number)
                 if walked.total is None:
-                    complete = quiet >= QUIET_PASSES_WITHOUT_TOTAL
+                    orderly = seen_now == walked.records
+                    needed = QUIET_PASSES_WITHOUT_TOTAL if orderly else QUIET_PASSES_WITH_DOUBLES
+                    complete = quiet >= needed
                 else:
-                    orderly = seen.count(since_pass=number) == walked.total
-                    needed = 1 if orderly else QUIET_PASSES_IN_DISORDER
+                    needed = 1 if seen_now == walked.total else QUIET_PASSES_IN_DISORDER
                     complete = quiet >= needed and seen.count(since_pass=since) == walked.total
                 if walked.pages == 1 or complete:
                     self.content = seen.content(since_pass=since)
                     return
+                if quiet >= QUIET_PASSES_WITH_DOUBLES and total is not None and walked.records >= total:
+                    raise MakiniPagingError(
+                        f"{self._what}: each pass over it shows {total:,} records, but only "
+                        f"{seen.count(since_pass=since):,} different ones: the server gives some twice, and "
+                        "others perhaps never.",
+                        remedy="Nothing of it was committed. Ask Makini's support why keys of this list come "
+                        "more than once.",
+                    )
         raise UnstableReadError(
             f"{self._what} changed during each of {MOST_PASSES} passes over it, so that none is known to be "
             "complete. Nothing of it was committed.",

@@ -43,6 +43,7 @@ from makini_provider.operators.health import MakiniWatermarkCheckOperator, Stale
 from makini_provider.operators.planning import DagSettings, plan_items
 from makini_provider.operators.sync import MakiniInitialSyncOperator
 from makini_provider.sandbox import Behaviour, Sandbox, make_token
+from makini_provider.sandbox.table import Table
 from makini_provider.sync.plan import RunInterval
 from makini_provider.sync.run import StreamSync
 from makini_provider.sync.streams import Source, Stream
@@ -261,6 +262,12 @@ class Troubles:
         self._landed(
             resource="eam/uom", behaviour=Behaviour(ignore_page=True, page_size_clamp=1, omit_links=True)
         )
+
+    def keys_come_twice(self) -> None:
+        select = Table.select
+        twice = patch.object(Table, "select", lambda *asked: [*(found := select(*asked)), *found[:1]])
+        with twice:
+            self._landed(resource="eam/uom", page_size=5, behaviour=Behaviour(page_size_clamp=5))
 
     def list_never_quiet(self) -> None:
         self._landed(

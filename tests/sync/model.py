@@ -32,7 +32,8 @@ class Habits:
     :param filters: whether it honours filters by the cursor field
     :param sorts: whether it honours a sort
     :param plain_dates: whether it refuses a filter with a time of day
-    :param natural: order of a list that is not sorted: by ``key``, by ``cursor`` or the newest first
+    :param natural: order of a list that is not sorted: by ``key``, by ``cursor``, the newest first, or
+        by ``none``, as the records come
     :param totals: whether it tells the list's total
     """
 
@@ -150,6 +151,8 @@ class ModelSource:
             self.random.shuffle(rows)
         by = query.sort if self.habits.sorts else None
         if by is None:
+            if self.habits.natural == "none":
+                return rows
             if self.habits.natural == "key":
                 return sorted(rows, key=lambda row: row["key"])
             newest = self.habits.natural == "newest"

@@ -282,6 +282,21 @@ def test_a_list_that_never_comes_to_rest_is_no_success() -> None:
         list(batches)
 
 
+def test_a_list_in_disorder_is_complete_also_where_no_total_is_told() -> None:
+    for seed in range(100):
+        source = source_of(40, Habits(unstable=True, natural="none", totals=False))
+        source.random = Random(seed)
+        seen = {record.identity for batch in _walk(source).batches() for record in batch.records}
+        assert seen == set(source.records), f"seed {seed}"
+
+
+def test_a_list_whose_keys_come_twice_is_refused_with_the_reason() -> None:
+    source = source_of(40)
+    source.records["the same again"] = dict(source.records[min(source.records)])
+    with pytest.raises(MakiniPagingError, match="shows 41 records, but only 40 different ones"):
+        list(_walk(source).batches())
+
+
 def test_a_server_that_ignores_the_page_is_refused() -> None:
     source = source_of(400)
 
