@@ -176,7 +176,7 @@ class Reader:
                 finished = True
             elif cut(last, step) <= hop.start:
                 block = True
-            elif cut(last, max(self._precision, SECOND)) >= window.end:
+            elif cut(last, max(step, SECOND)) >= window.end:
                 # A whole second beyond the end, in case the server sorts only to the second.
                 missed = [*missed, *self._unshown(hop, cut(last, step))]
                 finished = True
@@ -232,15 +232,19 @@ class Reader:
         """How finely the next hop may follow on this one.
 
         A server that filters more finely than it sorts may have left out a record just before the last one
-        shown. So the next hop starts at a full second, unless so many records of it are shown that this would
-        cost many requests; then their order is the proof. (Without totals it would be the only one.)
+        shown. So the next hop starts at a full day, or else a full second, unless so many records of it are
+        shown that this would cost many requests; then their order is the proof. (Without totals it would be
+        the only one, so that a full second is the least.)
         """
-        if hop.last is None or self._precision >= SECOND or hop.page.total is None:
-            return max(self._precision, SECOND)
-        second = cut(hop.last, SECOND)
-        again = sum(1 for r in hop.page.records if r.cursor is not None and r.cursor >= second)
-        dense = again > max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._page_size)
-        return self._precision if dense else SECOND
+        cursors = [record.cursor for record in hop.page.records if record.cursor is not None]
+        least = SECOND if hop.page.total is None else self._precision
+        most = min(max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._page_size), len(cursors) / 2)
+        for step in (DAY, SECOND):
+            if step <= max(least, self._precision):
+                break
+            if sum(1 for cursor in cursors if cursor >= cut(max(cursors), step)) <= most:
+                return step
+        return max(least, self._precision)
 
     def _judge(self, hop: _Hop) -> timedelta | None:
         """Whether the page is filtered and sorted as asked; a coarser precision, where that explains it."""
@@ -307,14 +311,17 @@ class Reader:
         """An upper bound that the server cuts to the second or the day leaves a record's instant empty."""
         while not self.habits.bounds_proved:
             start = self._floor(last)
-            counted = self._count({"gteq": start, "lt": start + self._precision})
+            # Not by the total, which some servers do not tell.
+            page, _ = self._page({"gteq": start, "lt": start + self._precision}, None, 1, 1)
             coarser = COARSER.get(self._precision)
-            if counted == 0 and coarser is not None:
+            if page.records:
+                self.habits.bounds_proved = True
+            elif coarser is not None:
                 self._go_by(coarser)
-                continue
-            if counted == 0:
-                raise NotHonouredError(f"the server does not count by {self._cursor}", filters=True)
-            self.habits.bounds_proved = True
+            else:
+                raise NotHonouredError(
+                    f"the server finds nothing by two bounds of {self._cursor}", filters=True
+                )
 
     def _block(self, start: datetime, end: datetime, window: Window) -> Generator[Batch, None, datetime]:
         """Walk the records of one instant, second or day, and return where they end."""
@@ -331,7 +338,9 @@ class Reader:
         self, start: datetime, end: datetime, number: int, page_size: int
     ) -> tuple[Page, datetime]:
         """A page of the records of one instant, second or day, and of nothing else."""
-        page, read_at = self._page({"gteq": start, "lt": end}, (self._cursor, True), number, page_size)
+        # By its cursor, a record that is updated within the day would move the others up over an edge.
+        sort = (self._precision == DAY and self._steady_sort) or (self._cursor, True)
+        page, read_at = self._page({"gteq": start, "lt": end}, sort, number, page_size)
         self._judge_bounds(page, start, end)
         return page, read_at
 

@@ -194,17 +194,38 @@ def test_a_record_that_moves_on_does_not_make_up_for_one_that_was_never_shown(mo
 
 
 @pytest.mark.parametrize("moment", range(1, 10))
-def test_a_new_record_does_not_make_up_for_one_out_of_order_within_a_second(moment: int) -> None:
-    source = ModelSource(Random(1), habits=Habits(sort_precision=SECOND))
-    second = datetime(2026, 7, 5, 8, tzinfo=UTC)
-    for key, after in {"A": -9, "B": 0.5, "C": 0.3, "D": 9, "E": 19, "F": 29}.items():
-        source.write(key, second + timedelta(seconds=after))
+@pytest.mark.parametrize("precision", [SECOND, DAY], ids=["second", "day"])
+def test_a_new_record_does_not_make_up_for_one_out_of_order_within_a_second_or_a_day(
+    precision: timedelta, moment: int
+) -> None:
+    source = ModelSource(Random(1), habits=Habits(sort_precision=precision))
+    midnight = datetime(2026, 7, 5, tzinfo=UTC)
+    for key, after in {"A": -9, "B": 0.5, "C": 0.3, "D": 2, "E": 4, "F": 6}.items():
+        source.write(key, midnight + precision * after)
 
     def add(number: int) -> None:
         if number == moment:
             source.insert()
 
     assert keys(source, ModelClient(source, page_size=2, before_request=add)) >= set("ABCDEF")
+
+
+def test_bounds_that_go_only_to_the_day_are_recognised_where_no_total_is_told() -> None:
+    source = source_of(30, Habits(precision=DAY, totals=False), spread=timedelta(milliseconds=500))
+    window = Window(source.now - timedelta(milliseconds=300), source.now - timedelta(milliseconds=100))
+    wanted = {
+        key for key, row in source.records.items() if window.holds(datetime.fromisoformat(row["updatedAt"]))
+    }
+    assert wanted <= keys(source, ModelClient(source, page_size=4), window)
+
+
+def test_a_day_is_complete_though_its_records_are_updated_all_the_time() -> None:
+    source = source_of(200, Habits(precision=DAY), spread=timedelta(hours=6))
+    client = ModelClient(source, page_size=20, before_request=lambda number: source.update())
+    before = dict(source.records)
+    found = keys(source, client)
+    assert {key for key, row in source.records.items() if row == before[key]} <= found
+    assert client.requests_sent < 50
 
 
 def test_records_without_a_time_are_found_by_counting() -> None:
