@@ -201,6 +201,7 @@ def test_strange_folders_are_left_alone(destination: FilesDestination, root: Pat
         root / "a" / "b",
         root / FOLDER / "data" / "mine" / "x",
         root / FOLDER / "y",
+        root / FOLDER / "_commits" / ".mine.json.tmp",
     ]
     for path in strangers:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -121,7 +121,10 @@ def _needed(state: StreamState, before: float) -> set[str]:
 
 def _unfinished(store: Store, folder: str, before: float) -> Iterator[str]:
     for name in store.names(folder, suffix=".json.tmp", hidden=True):
-        _, commit_id = parse_commit_name(name.removeprefix(".").removesuffix(".tmp"))
+        try:
+            _, commit_id = parse_commit_name(name.removeprefix(".").removesuffix(".tmp"))
+        except ValueError:
+            continue  # somebody else's
         if _older(commit_id, before):
             yield f"{folder}/{name}"
 
