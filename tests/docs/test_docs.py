@@ -109,12 +109,12 @@ def test_settings_of_the_dags_are_those_of_the_readme() -> None:
     environment = _Recording()
     DagSettings.from_environment(environment)
     read = {name for name in environment.asked if name.startswith("MAKINI_")}
-    told = first_cells(section(README, "The two DAGs that come with it"))
+    told = first_cells(section(README, "The DAGs that come with it"))
     assert sorted(name for name in told if name.startswith("MAKINI_")) == sorted(read)
 
 
 def test_defaults_of_the_settings_are_those_of_the_readme() -> None:
-    rows = section(README, "The two DAGs that come with it")
+    rows = section(README, "The DAGs that come with it")
     told = dict(re.findall(r"^\| `(MAKINI_\w+)` \|.*\| ([^|]+) \|$", rows, re.MULTILINE))
     settings = DagSettings.from_environment({})
     assert re.findall(r"`([^`]+)`", told["MAKINI_CONN_IDS"]) == list(settings.conn_ids)
@@ -126,7 +126,7 @@ def test_defaults_of_the_settings_are_those_of_the_readme() -> None:
 
 def test_the_form_of_a_run_is_in_the_readme() -> None:
     assert {
-        name for name in run_form() if f"`{name}`" not in section(README, "The two DAGs that come with it")
+        name for name in run_form() if f"`{name}`" not in section(README, "The DAGs that come with it")
     } == set()
 
 
