@@ -236,10 +236,11 @@ class Reader:
         shown that this would cost many requests; then their order is the proof. (Without totals it would be
         the only one, so that a full second is the least.)
         """
-        cursors = [record.cursor for record in hop.page.records if record.cursor is not None]
         least = SECOND if hop.page.total is None else self._precision
-        most = min(max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._page_size), len(cursors) / 2)
-        for step in (DAY, SECOND):
+        cursors = [record.cursor for record in hop.page.records if record.cursor is not None]
+        few = max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._page_size)
+        # A second that fills a page is read as a block; a day would be too much for that.
+        for step, most in ((DAY, min(few, len(cursors) / 2)), (SECOND, few)):
             if step <= max(least, self._precision):
                 break
             if sum(1 for cursor in cursors if cursor >= cut(max(cursors), step)) <= most:
