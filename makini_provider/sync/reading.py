@@ -30,7 +30,7 @@ from makini_provider.sync.walking import Batch, Walk
 from makini_provider.sync.windows import EARLIEST, Window
 
 _NO_CHANCE: Final = 10
-"""So many records of one second in the right order are sorted more finely than to the second."""
+"""More records than this in the right order, of a page or of a second, are not so by chance."""
 _MOST_ASKED_FOR_TWICE: Final = 0.1
 """The part of a page that may be asked for again to start the next one at a full second."""
 _FAR_AHEAD: Final = timedelta(days=3650)
@@ -296,7 +296,7 @@ class Reader:
     def _prove_sort(self, hop: _Hop) -> None:
         """Sorted the other way round, a list begins with later records, and with none of those shown.
 
-        A short list, a page of equal times, or records that moved between the two requests prove nothing.
+        A short list or page, equal times, or records that moved between the two requests prove nothing.
         """
         page = self._latest or self._first_page({"gteq": hop.start}, ascending=False)[0]
         self._latest = None
@@ -305,7 +305,8 @@ class Reader:
             raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
         shown = {self._floor(r.cursor) for r in hop.page.records if r.cursor is not None}
         other_end = hop.versions.isdisjoint((r.identity, r.cursor) for r in page.records)
-        if len(shown) > 1 and descending and descending[0] > max(shown) and other_end:
+        by_chance = len(hop.page.records) <= _NO_CHANCE or len(shown) < 2
+        if not by_chance and descending and descending[0] > max(shown) and other_end:
             self.habits.sort_proved = True
 
     def _prove_precision(self, last: datetime) -> None:

@@ -210,6 +210,14 @@ def test_a_new_record_does_not_make_up_for_one_out_of_order_within_a_second_or_a
     assert keys(source, ModelClient(source, page_size=2, before_request=add)) >= set("ABCDEF")
 
 
+def test_two_records_in_order_do_not_prove_a_sort_within_the_day() -> None:
+    source = ModelSource(Random(1), habits=Habits(sort_precision=DAY))
+    for key, hour in {"A": 21, "B": 23, "C": 16, "D": 48, "E": 96}.items():
+        source.write(key, datetime(2026, 7, 5, tzinfo=UTC) + timedelta(hours=hour))
+    client = ModelClient(source, page_size=2, before_request=lambda number: number == 3 and source.insert())
+    assert keys(source, client) >= set("ABCDE")
+
+
 def test_bounds_that_go_only_to_the_day_are_recognised_where_no_total_is_told() -> None:
     source = source_of(30, Habits(precision=DAY, totals=False), spread=timedelta(milliseconds=500))
     window = Window(source.now - timedelta(milliseconds=300), source.now - timedelta(milliseconds=100))
