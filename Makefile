@@ -53,8 +53,8 @@ test-fast: setup-dev ## the tests that start neither Airflow nor pip
 
 .PHONY: scenarios
 scenarios: SCENARIOS := 20000
-scenarios: setup-dev ## 20,000 random scenarios of a source that changes while it is read (an hour or so)
-	MAKINI_TESTS_SCENARIOS=$(SCENARIOS) $(pytest) tests/sync -k nothing_is_lost --timeout 0 $(ARGS)
+scenarios: setup-dev ## 20,000 random scenarios of a source that changes while it is read (a quarter of an hour)
+	MAKINI_TESTS_SCENARIOS=$(SCENARIOS) $(pytest) tests/sync -k nothing_is_lost --timeout 0 -n 2 --dist load $(ARGS)
 
 .PHONY: webhooks-trial
 webhooks-trial: DATABASE := postgresql

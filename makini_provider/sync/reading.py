@@ -236,16 +236,14 @@ class Reader:
         shown that this would cost many requests; then their order is the proof. (Without totals it would be
         the only one, so that a full second is the least.)
         """
-        least = SECOND if hop.page.total is None else self._precision
+        finest = max(self._precision, SECOND) if hop.page.total is None else self._precision
         cursors = [record.cursor for record in hop.page.records if record.cursor is not None]
         few = max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._page_size)
         # A second that fills a page is read as a block; a day would be too much for that.
         for step, most in ((DAY, min(few, len(cursors) / 2)), (SECOND, few)):
-            if step <= max(least, self._precision):
-                break
-            if sum(1 for cursor in cursors if cursor >= cut(max(cursors), step)) <= most:
+            if step > finest and sum(1 for c in cursors if c >= cut(max(cursors), step)) <= most:
                 return step
-        return max(least, self._precision)
+        return finest
 
     def _judge(self, hop: _Hop) -> timedelta | None:
         """Whether the page is filtered and sorted as asked; a coarser precision, where that explains it."""
@@ -301,8 +299,13 @@ class Reader:
         page = self._latest or self._first_page({"gteq": hop.start}, ascending=False)[0]
         self._latest = None
         descending = [self._floor(r.cursor) for r in page.records if r.cursor is not None]
-        if any(later > earlier for earlier, later in pairwise(descending)):
-            raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
+        for one, next_one in pairwise(descending):
+            if next_one > one:
+                coarser = precision_that_explains(one, next_one)
+                if coarser is None:
+                    raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
+                self._go_by(coarser)
+                return
         shown = {self._floor(r.cursor) for r in hop.page.records if r.cursor is not None}
         other_end = hop.versions.isdisjoint((r.identity, r.cursor) for r in page.records)
         by_chance = len(hop.page.records) <= _NO_CHANCE or len(shown) < 2

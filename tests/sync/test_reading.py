@@ -138,6 +138,16 @@ def test_whatever_a_servers_habits_everything_is_read(habits: Habits) -> None:
     assert keys(source, ModelClient(source, page_size=20), window) == wanted
 
 
+def test_a_sort_that_goes_only_to_the_second_is_used_all_the_same() -> None:
+    source = source_of(200, Habits(sort_precision=SECOND))
+    for _ in range(60):
+        source.insert(source.tick())
+    reader = Reader(ModelClient(source, page_size=50), WORK_ORDERS)
+    list(reader.read(Window(EARLIEST, source.now)))
+    assert reader.habits.sorts
+    assert reader.habits.precision == SECOND
+
+
 def test_a_server_that_ignores_the_filter_is_told_in_the_log() -> None:
     source = source_of(100, Habits(filters=False))
     reader = Reader(ModelClient(source, page_size=20), WORK_ORDERS)
