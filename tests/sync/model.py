@@ -30,7 +30,9 @@ class Habits:
     :param sort_precision: to which it sorts by time
     :param unstable: whether equal values come in another order each time
     :param filters: whether it honours filters by the cursor field
+    :param upper_bounds: whether it honours the upper one of two bounds
     :param sorts: whether it honours a sort
+    :param descends: whether it honours a descending order, and does not ascend instead
     :param plain_dates: whether it refuses a filter with a time of day
     :param natural: order of a list that is not sorted: by ``key``, by ``cursor``, the newest first, or
         by ``none``, as the records come
@@ -42,7 +44,9 @@ class Habits:
     sort_precision: timedelta = MICROSECOND
     unstable: bool = False
     filters: bool = True
+    upper_bounds: bool = True
     sorts: bool = True
+    descends: bool = True
     plain_dates: bool = False
     natural: str = "key"
     totals: bool = True
@@ -136,7 +140,7 @@ class ModelSource:
                 continue
             if self.habits.plain_dates and len(value) > 10:
                 raise MakiniStatusError("a date is wanted.", status=400)
-            if not self.habits.filters:
+            if not self.habits.filters or (operator == "lt" and not self.habits.upper_bounds):
                 continue
             bound = parse_instant(value)
             cursor = parse_instant(row[field_name])
@@ -166,7 +170,7 @@ class ModelSource:
                 else cut(instant, self.habits.sort_precision)
             )
 
-        return sorted(rows, key=value, reverse=not query.ascending)
+        return sorted(rows, key=value, reverse=self.habits.descends and not query.ascending)
 
 
 class ModelClient:
