@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from makini_provider.api.errors import MakiniConfigurationError, MakiniInboxError
+from makini_provider.api.errors import MakiniConfigurationError, MakiniInboxError, UnknownConnectionError
 from makini_provider.webhooks.settings import Endpoint
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,12 @@ class Endpoints:
         for name in self._names:
             try:
                 endpoint = await asyncio.to_thread(self._find, name)
+            except UnknownConnectionError as error:
+                # Airflow says the same of a connection that was removed and of a secrets backend that is
+                # down. Closed either way, but no refusal: Makini must send again what comes meanwhile.
+                self._known.pop(name, None)
+                self._unavailable.add(name)
+                self._tell(name, f"{error} Until then everything that comes in there is answered 503.")
             except MakiniConfigurationError as error:
                 # Also a secret that was taken away: what has none is closed.
                 self._known.pop(name, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from makini_provider.api.errors import MakiniConfigurationError
+from makini_provider.api.errors import UnknownConnectionError
 from makini_provider.webhooks.inbox import Inbox
 from makini_provider.webhooks.limiter import Limiter
 from makini_provider.webhooks.receiver import Receiver
@@ -37,7 +37,9 @@ def find_endpoint(name: str) -> Endpoint:
     Within Airflow's processes that is any connection. A receiver that stands alone sees those of its
     environment and of the secrets backend that it has set up, and has no need of Airflow's database.
 
-    :raises MakiniConfigurationError: there is no such connection, or something in it can't be used
+    :raises UnknownConnectionError: there is no such connection, or a secrets backend is down: Airflow
+        does not tell which
+    :raises MakiniConfigurationError: something in it can't be used
     """
     connection = _connection(connection_of(name), "holds an endpoint's secret and what it is bound to")
     return read_endpoint(name, password=connection.password, extra=connection.extra)
@@ -83,8 +85,9 @@ def _connection(conn_id: str, what: str) -> Any:
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise MakiniConfigurationError(
+        raise UnknownConnectionError(
             f"there is no Airflow connection {conn_id!r}, which {what}.",
             remedy=f"Define it in the environment (AIRFLOW_CONN_{conn_id.upper()}) or in your secrets "
-            "backend. A receiver that stands alone does not see the connections of Airflow's UI.",
+            "backend, and see that the backend answers. A receiver that stands alone does not see the "
+            "connections of Airflow's UI.",
         ) from None

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from makini_provider.api.errors import MakiniConfigurationError, MakiniInboxErro
 from makini_provider.webhooks import receiver as receiver_module
 from makini_provider.webhooks.inbox import Inbox
 from makini_provider.webhooks.settings import read_endpoint
+from makini_provider.webhooks.setup import find_endpoint
 from makini_provider.webhooks.signature import sign
 
 from .asgi import Answer, alive, request
@@ -350,6 +352,39 @@ def test_a_secrets_backend_that_fails_leaves_what_was_known(make_rig: Callable[.
     assert rig.looked_up.count("plant") == 2
     assert answer is not None
     assert answer.status == 200
+
+
+def test_a_connection_that_is_not_found_is_closed_and_nothing_is_lost(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow says of a secrets backend that fails what it says of a connection that was removed."""
+
+    class Backend:
+        sealed = False
+
+        def get_connection(self, conn_id: str) -> Connection:
+            if self.sealed:
+                raise OSError("vault is sealed")
+            return Connection(conn_id=conn_id, conn_type="http", password=SECRET.decode())
+
+    backend = Backend()
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded", lambda: [backend]
+    )
+    rig = make_rig(cache_seconds=0.01)
+    monkeypatch.setattr(rig, "_find", find_endpoint)
+    rig.again()
+
+    async def run() -> list[int]:
+        statuses = []
+        async with alive(rig.receiver):
+            for backend.sealed in (False, True, False):
+                await asyncio.sleep(0.02)
+                answer = await request(rig.receiver, headers=signed(BODY), body=BODY)
+                statuses.append(answer.status if answer else 0)
+        return statuses
+
+    assert asyncio.run(run()) == [200, 503, 200]
 
 
 def test_an_endpoint_that_could_never_be_looked_up_is_503(rig: Rig) -> None:
