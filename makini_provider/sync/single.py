@@ -16,9 +16,12 @@ from makini_provider.api.clock import ServerClock
 from makini_provider.api.dialects import ListQuery, Page
 from makini_provider.api.errors import (
     MakiniConfigurationError,
+    MakiniConnectionError,
     MakiniError,
+    MakiniForbiddenError,
     MakiniNotFoundError,
     MakiniProtocolError,
+    MakiniServerError,
     MakiniStatusError,
     MakiniSyncError,
     NoInitialSyncError,
@@ -33,6 +36,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_KEY: Final = 1024
 _WITNESSES: Final = 3
+_FAILURES_IN_A_ROW: Final = 3
+"""Of different records, after which a failure is taken for that of the server and not of a record."""
 
 
 class RecordClient(Protocol):
@@ -185,8 +190,10 @@ class SingleRecords:
         return asked
 
     def _answers(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | MakiniError, datetime]]:
-        """The answers as they come; after a failure that concerns all, nothing more is asked."""
+        """The answers as they come; after a failure that concerns all, or several in a row, nothing more is
+        asked."""
         hopeless: list[MakiniError] = []
+        in_a_row: list[MakiniError] = []
 
         def ask(key: str) -> tuple[str, Record | MakiniError, datetime]:
             # Before the request, so that a record which appears meanwhile is not taken for deleted.
@@ -198,8 +205,11 @@ class SingleRecords:
                 record, asked_at = self._client.read_record(self._stream.resource, key)
             except MakiniError as error:
                 if not _concerns_one(error):
-                    hopeless.append(error)
+                    in_a_row.append(error)
+                    if not _may_concern_one(error) or len(in_a_row) >= _FAILURES_IN_A_ROW:
+                        hopeless.append(error)
                 return key, error, asked_at
+            in_a_row.clear()
             return key, record, asked_at
 
         with ThreadPoolExecutor(self._client.max_parallel_requests) as threads:
@@ -268,6 +278,15 @@ def _concerns_one(error: MakiniError) -> bool:
     if isinstance(error, MakiniNotFoundError | MakiniProtocolError | MakiniConfigurationError):
         return True
     return isinstance(error, MakiniStatusError) and error.status in (400, 405, 406, 410, 413, 414, 422)
+
+
+def _may_concern_one(error: MakiniError) -> bool:
+    """Whether it may be about one record: one that the connected system can't serve answers 500, or never.
+
+    It must not keep the others from landing, whose events would die with it.
+    """
+    kinds = (MakiniServerError, MakiniConnectionError, MakiniForbiddenError)
+    return isinstance(error, kinds) and error.retry_after is None
 
 
 def _tombstone(key: str) -> Record:

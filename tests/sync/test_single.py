@@ -13,6 +13,8 @@ import pytest
 from makini_provider.api.errors import (
     FingerprintError,
     MakiniConfigurationError,
+    MakiniConnectionError,
+    MakiniForbiddenError,
     MakiniNotFoundError,
     MakiniProtocolError,
     MakiniServerError,
@@ -127,7 +129,8 @@ def test_one_bad_answer_does_not_hold_the_others_up(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [MakiniUnauthorizedError("no", status=401), MakiniServerError("x", status=503)]
+    "error",
+    [MakiniUnauthorizedError("no", status=401), MakiniServerError("x", status=503, retry_after=60)],
 )
 def test_after_a_failure_that_concerns_all_nothing_more_is_asked(world: World, error: Exception) -> None:
     requests = []
@@ -142,6 +145,41 @@ def test_after_a_failure_that_concerns_all_nothing_more_is_asked(world: World, e
     assert asked.failed == dict.fromkeys(world.keys[1:], error)
     assert requests == [1, 2]
     assert world.new_kinds() == ["events"], "what came has landed"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MakiniServerError("this record can't be read", status=500),
+        MakiniConnectionError("timed out"),
+        MakiniForbiddenError("not this one", status=403),
+    ],
+)
+def test_a_record_that_can_not_be_served_does_not_hold_the_others_up(world: World, error: Exception) -> None:
+    """Else the events of the others would fail with it as often, and die with it."""
+
+    def refused(number: int) -> None:
+        if number == 1:
+            raise error
+
+    asked = world.records(refused).land(world.keys)
+    assert asked.failed == {world.keys[0]: error}
+    assert asked.landed == set(world.keys[1:])
+
+
+def test_after_several_failures_in_a_row_nothing_more_is_asked() -> None:
+    world = World(records=8)
+    requests = []
+
+    def refused(number: int) -> None:
+        requests.append(number)
+        if number not in (1, 4):
+            raise MakiniConnectionError("refused")
+
+    asked = world.records(refused).land(world.keys)
+    assert asked.landed == {world.keys[0], world.keys[3]}
+    assert requests == [1, 2, 3, 4, 5, 6, 7]
+    assert set(asked.failed) == set(world.keys) - asked.landed
 
 
 @pytest.mark.parametrize("key", ["", ".", "..", "a/b", "../a", "a\\..\\b", "a\x00b", "a\nb", "K" * 1025])
