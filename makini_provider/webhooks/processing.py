@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -19,6 +19,7 @@ from makini_provider.api.errors import (
     LeaseLostError,
     MakiniConfigurationError,
     MakiniError,
+    MakiniInboxError,
     NoInitialSyncError,
 )
 from makini_provider.api.resources import catalogue
@@ -234,30 +235,52 @@ class _Batch:
         self._binding_of = binding_of
         self._streams = streams
         self._drained = drained
+        self._ended: set[str] = set()
 
     def work_off(self, events: Sequence[Event]) -> None:
         """Finish each event, in one way or another."""
         data: dict[tuple[str, str], list[tuple[Event, DataEvent]]] = {}
         bindings: dict[str, Binding] = {}
         for event in events:
-            try:
-                meaning = understand(event.payload)
-            except UnintelligibleError as error:
-                self._give_up(event, error)
-                continue
-            try:
-                binding = bindings.get(event.endpoint) or self._binding_of(event.endpoint)
-            except MakiniError as error:
-                self._try_again(event, error)
-                continue
-            bindings[event.endpoint] = binding
-            if isinstance(meaning, DataEvent):
-                data.setdefault((event.endpoint, meaning.resource), []).append((event, meaning))
-            else:
-                self._note(event, meaning, binding)
+            with self._unexpected([event]):
+                try:
+                    meaning = understand(event.payload)
+                except UnintelligibleError as error:
+                    self._give_up(event, error)
+                    continue
+                try:
+                    binding = bindings.get(event.endpoint) or self._binding_of(event.endpoint)
+                except MakiniError as error:
+                    self._try_again(event, error)
+                    continue
+                bindings[event.endpoint] = binding
+                if isinstance(meaning, DataEvent):
+                    data.setdefault((event.endpoint, meaning.resource), []).append((event, meaning))
+                else:
+                    self._note(event, meaning, binding)
         for (endpoint, resource), group in data.items():
             for part in _parts(group):
-                self._land(resource, part, bindings[endpoint])
+                with self._unexpected([event for event, _ in part]):
+                    self._land(resource, part, bindings[endpoint])
+
+    @contextmanager
+    def _unexpected(self, events: Sequence[Event]) -> Iterator[None]:
+        """Let an error that nobody expected cost these events an attempt, and no others anything.
+
+        Else all that were claimed would wait for the end of their lease, with no word of why, and in the end
+        die together.
+        """
+        try:
+            yield
+        except MakiniInboxError:
+            raise
+        except Exception as error:
+            log.exception("%s events of one kind failed with an error that nobody expected.", len(events))
+            # Its text could show anything.
+            unexpected = MakiniError(f"an error that nobody expected, {type(error).__name__}: see the log.")
+            for event in events:
+                if event.id not in self._ended:
+                    self._try_again(event, unexpected)
 
     # Data events
 
@@ -349,6 +372,7 @@ class _Batch:
 
     def _finish(self, event: Event) -> None:
         with _Lease(self._drained):
+            self._ended.add(event.id)
             self._inbox.done(event)
             self._drained.done += 1
             self._drained.events[event.type or "?"] += 1
@@ -359,6 +383,7 @@ class _Batch:
         wait = error.retry_after
         delay = None if wait is None else min(timedelta(seconds=wait), _LONGEST_WAIT)
         with _Lease(self._drained):
+            self._ended.add(event.id)
             if self._inbox.retry(event, str(error), delay=delay):
                 log.warning("%s: attempt %s failed: %s", _name(event), event.attempts, error)
                 self._drained.retried += 1
@@ -368,6 +393,7 @@ class _Batch:
 
     def _give_up(self, event: Event, error: MakiniError) -> None:
         with _Lease(self._drained):
+            self._ended.add(event.id)
             self._inbox.dead(event, str(error))
             log.error("%s: given up: %s", _name(event), error)
             self._drained.dead.append(f"{_name(event)}: {error}")

@@ -286,6 +286,48 @@ def test_a_failure_is_tried_again_and_given_up_in_the_end(world: World, error: E
     assert plant.landed == plant.truth
 
 
+def test_an_error_that_nobody_expected_costs_no_other_event_anything(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant = world.plants["one"]
+    bindings = world.binding_of
+
+    def binding_of(endpoint: str) -> Binding:
+        if endpoint == "poison":
+            raise RuntimeError("s3cret")
+        return bindings(endpoint)
+
+    world.binding_of = binding_of  # type: ignore[method-assign]
+    world.put(b'{"event": "assets.updated", "body": ["1"]}', endpoint="poison")
+    world.event(body=[plant.update(plant.keys[0])])
+    drained = world.drain()
+    assert (drained.done, drained.retried) == (1, 1)
+    assert plant.landed == plant.truth
+    assert "RuntimeError: s3cret" in caplog.text, "the whole of it is in the task's log"
+    for _ in range(2):
+        let_time_pass(world.url)
+        drained = world.drain()
+    assert len(drained.dead) == 1
+    assert "nobody expected, RuntimeError" in world.inbox.dead_letters()[0].error
+    assert "s3cret" not in world.inbox.dead_letters()[0].error
+
+
+def test_an_error_that_nobody_expected_while_landing_is_an_attempt_too(world: World) -> None:
+    plant = world.plants["one"]
+
+    def fail(number: int) -> None:
+        raise RuntimeError("a bug")
+
+    plant.before_request = fail
+    world.event(body=[plant.update(plant.keys[0])])
+    assert world.drain().retried == 1
+    assert states(world)["waiting"] == 1, "not until its lease has passed"
+    plant.before_request = lambda number: None
+    let_time_pass(world.url)
+    assert world.drain().done == 1
+    assert plant.landed == plant.truth
+
+
 def test_the_next_attempt_waits_as_long_as_the_server_says(world: World) -> None:
     def fail(number: int) -> None:
         raise MakiniRateLimitError("slow down", status=429, retry_after=1800)
