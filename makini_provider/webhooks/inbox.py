@@ -17,6 +17,7 @@ server, since clocks of several machines differ.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -46,6 +47,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from makini_provider.api.errors import LeaseLostError, MakiniConfigurationError, MakiniInboxError
 from makini_provider.sync.ids import new_id
 from makini_provider.webhooks.schema import EVENTS, LONGEST_TEXT, TALLIES, Instant, migrate
+
+log = logging.getLogger(__name__)
 
 State = Literal["waiting", "claimed", "done", "dead"]
 
@@ -215,7 +218,8 @@ class Inbox:
         """Claim events that are due, the longest due first.
 
         When the lease has passed, others can claim them. An event whose workers have died too often without
-        a word is dead.
+        a word is dead. What a dead worker has left behind is claimed in ever smaller numbers, in the end one
+        by one: should one of them be what kills the workers, it does not take the others with it.
 
         :param worker: who claims, for people who look at the table
         :param limit: the most to claim
@@ -233,6 +237,7 @@ class Inbox:
                     _c.payload,
                     _c.received_at,
                     _c.attempts,
+                    _c.state,
                 )
                 .where(_OPEN, _c.due_at <= now)
                 .order_by(_c.due_at, _c.id)
@@ -240,7 +245,7 @@ class Inbox:
                 # Passed over by SQLite, where the transaction has the whole database to itself.
                 .with_for_update(skip_locked=True)
             ).all()
-            claimed = [row for row in rows if row.attempts < self._max_attempts]
+            claimed = _fewer([row for row in rows if row.attempts < self._max_attempts], limit)
             exhausted = [row.id for row in rows if row.attempts >= self._max_attempts]
             if claimed:
                 connection.execute(
@@ -255,14 +260,23 @@ class Inbox:
                         unclaimed_digest=None,
                     )
                 )
+            error = f"{self._max_attempts} workers have begun on it and not come back"
             if exhausted:
-                error = f"{self._max_attempts} workers have begun on it and not come back"
                 connection.execute(
                     update(EVENTS).where(_c.id.in_(exhausted)).values(**_finished("dead", now, error))
                 )
+        for event_id in exhausted:
+            log.error("event %s: given up: %s", event_id, error)
         return [
             Event(
-                **{**row._mapping, "attempts": row.attempts + 1, "payload": bytes(row.payload)}, lease=token
+                id=row.id,
+                endpoint=row.endpoint,
+                type=row.type,
+                event_id=row.event_id,
+                payload=bytes(row.payload),
+                received_at=row.received_at,
+                attempts=row.attempts + 1,
+                lease=token,
             )
             for row in claimed
         ]
@@ -439,6 +453,17 @@ class Inbox:
 
 def _of(endpoint: str | None, query: Select[Any]) -> Select[Any]:
     return query if endpoint is None else query.where(_c.endpoint == endpoint)
+
+
+def _fewer(rows: Sequence[Any], limit: int) -> Sequence[Any]:
+    """As many of the first as may be claimed together: a quarter for each worker that died of one of them."""
+    most = limit
+    for number, row in enumerate(rows):
+        if row.state == "claimed":
+            most = min(most, max(1, limit >> 2 * row.attempts))
+        if number >= most:
+            return rows[:number]
+    return rows
 
 
 def _plain(row: Row[Any]) -> dict[str, Any]:

@@ -255,6 +255,27 @@ def test_an_event_whose_workers_keep_dying_is_dead(open_inbox: OpenInbox, url: s
     assert letter.error == "2 workers have begun on it and not come back"
 
 
+def test_an_event_that_kills_its_workers_does_not_take_the_others_with_it(
+    open_inbox: OpenInbox, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbox = open_inbox(url, max_attempts=5)
+    poison = b'{"poison": 1}'
+    inbox.put_all([received(poison if n == 3 else b"%d" % n) for n in range(60)])
+    sizes: list[int] = []
+    while events := claim(inbox, 64):
+        if poison in (event.payload for event in events):
+            sizes.append(len(events))
+            let_time_pass(url)  # the worker has died of it
+            continue
+        for event in events:
+            inbox.done(event)
+    (letter,) = inbox.dead_letters()
+    assert letter.payload == poison
+    assert letter.id in caplog.text
+    assert inbox.counts().done == 59
+    assert sizes == [60, 16, 4, 1, 1]
+
+
 def test_replayed_events_have_all_their_attempts_again(open_inbox: OpenInbox, url: str) -> None:
     inbox = open_inbox(url, max_attempts=1)
     for endpoint in ("plant", "other", "third"):
