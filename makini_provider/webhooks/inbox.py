@@ -56,6 +56,8 @@ DEFAULT_MAX_ATTEMPTS: Final = 10
 FIRST_PAUSE: Final = timedelta(seconds=30)
 LONGEST_PAUSE: Final = timedelta(hours=1)
 _LONGEST_ERROR: Final = 2_000
+_TALLIES_KEPT: Final = timedelta(days=90)
+"""At least: what was counted says when a webhook came last, also where events are forgotten at once."""
 _SECONDS_TO_WAIT: Final = 5
 """For a connection to PostgreSQL, and for SQLite's lock. Makini waits 10 s for its answer."""
 
@@ -380,9 +382,9 @@ class Inbox:
         :return: how many there were
         """
         with self._transaction() as connection:
-            before = self._now(connection) - older_than
-            connection.execute(delete(TALLIES).where(TALLIES.c.hour < before - timedelta(hours=1)))
-            finished = delete(EVENTS).where(_c.state.in_(states), _c.finished_at < before)
+            now = self._now(connection)
+            connection.execute(delete(TALLIES).where(TALLIES.c.hour < now - max(older_than, _TALLIES_KEPT)))
+            finished = delete(EVENTS).where(_c.state.in_(states), _c.finished_at < now - older_than)
             return connection.execute(finished).rowcount
 
     def add_tallies(self, tallies: Sequence[Tally]) -> None:

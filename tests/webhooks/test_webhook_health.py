@@ -73,3 +73,9 @@ def test_silence_counts_where_the_syncs_have_found_changes(quiet: Inbox) -> None
     assert said(quiet, endpoints=("plant", "other")) == []
     (line,) = said(quiet, endpoints=("plant", "other"), changed=True)
     assert line.startswith("Endpoint 'other' has heard nothing for 24 hours")
+
+
+def test_what_was_heard_is_known_when_its_events_are_forgotten(quiet: Inbox) -> None:
+    tally(quiet, "received", 1, ago=5 * HOUR, endpoint="other")
+    quiet.forget(timedelta())
+    assert said(quiet, endpoints=("other",), changed=True) == []
