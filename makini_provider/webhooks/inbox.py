@@ -541,7 +541,15 @@ def _with_driver(url: str | URL) -> URL:
 
 def _postgresql_arguments() -> dict[str, Any]:
     # A server that has vanished from the network must be noticed before Makini gives up on its request.
-    return {"connect_timeout": _SECONDS_TO_WAIT, "tcp_user_timeout": _SECONDS_TO_WAIT * 1_000}
+    # The timeout is for what was sent. A server that vanishes when it has the query, and owes the answer, is
+    # found out by probes, which the system would begin after two hours.
+    return {
+        "connect_timeout": _SECONDS_TO_WAIT,
+        "tcp_user_timeout": _SECONDS_TO_WAIT * 1_000,
+        "keepalives_idle": _SECONDS_TO_WAIT,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+    }
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from postgresql_server import postgresql_server
+from postgresql_server import PostgreSQL, postgresql_server
 from sqlalchemy import create_engine, text
 
 from makini_provider.api.errors import LeaseLostError, MakiniConfigurationError, MakiniInboxError
@@ -374,6 +374,17 @@ def test_what_was_put_survives_a_killed_postgresql(open_inbox: OpenInbox) -> Non
         server.start()
         assert not inbox.put(received(event_id="E-1"))
         assert inbox.put(received(event_id="E-2"))
+
+
+def test_a_server_that_vanishes_with_a_query_is_noticed(
+    open_inbox: OpenInbox, postgresql: PostgreSQL
+) -> None:
+    """No answer and no end of the connection: only probes tell, and the system's begin after two hours."""
+    inbox = open_inbox(postgresql.new_database())
+    with inbox._transaction() as connection:
+        told = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+    idle, interval, probes = (int(told[f"keepalives_{name}"]) for name in ("idle", "interval", "count"))
+    assert idle + interval * probes < 10, "as long as Makini waits for its answer"
 
 
 def test_a_full_disk_is_an_error_and_not_a_loss(open_inbox: OpenInbox, tmp_path: Path) -> None:
