@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from makini_provider.api.errors import MakiniError
+from makini_provider.api.errors import MakiniError, MakiniInboxError
 from makini_provider.destinations.uri import check_destination
 from makini_provider.operators.retrying import retry_arguments
 from makini_provider.sync.windows import parse_duration
@@ -97,8 +97,12 @@ class MakiniWebhookOperator(BaseOperator):
                     lease=self.lease,
                 )
                 drained = processor.drain(at_most=self.max_duration, linger=self.linger)
-                inbox.forget(settings.retention)
-                _measure(drained, inbox)
+                try:
+                    inbox.forget(settings.retention)
+                    _measure(drained, inbox)
+                except MakiniInboxError as error:
+                    # The receipt is the only word of what platform events ask for.
+                    self.log.warning("What follows the work waits for the next run: %s", error)
         except MakiniError as error:
             if error.retryable:
                 raise

@@ -176,10 +176,10 @@ class Processor:
         last = time.monotonic()
         ends = last + at_most.total_seconds()
         with ExitStack() as opened:
-            streams = _Streams(self, opened)
+            work = _Work(self._inbox, self._binding_of, _Streams(self, opened), drained)
             while True:
                 if events := self._inbox.claim(self._worker, limit=self._limit, lease=self._lease):
-                    _Batch(self._inbox, self._binding_of, streams, drained).work_off(events)
+                    work.work_off(events)
                     last = time.monotonic()
                     if len(events) < self._limit:
                         # What comes meanwhile goes into one commit, where it would be many small ones.
@@ -190,6 +190,7 @@ class Processor:
                     time.sleep(min(_SECONDS_BETWEEN_LOOKS, linger.total_seconds()))
                 if time.monotonic() >= ends:
                     break
+            work.finish_noted()
         return drained
 
     def single_records(self, stream: Stream, destination: str, opened: ExitStack) -> SingleRecords:
@@ -221,8 +222,8 @@ class _Key:
     error: MakiniError | None = None
 
 
-class _Batch:
-    """Events that were claimed together."""
+class _Work:
+    """What is done with the events of a drain, those that were claimed together at a time."""
 
     def __init__(
         self,
@@ -236,9 +237,11 @@ class _Batch:
         self._streams = streams
         self._drained = drained
         self._ended: set[str] = set()
+        self._noted: list[Event] = []
 
     def work_off(self, events: Sequence[Event]) -> None:
-        """Finish each event, in one way or another."""
+        """Finish each event, in one way or another, except for those that are noted."""
+        self._ended.clear()
         data: dict[tuple[str, str], list[tuple[Event, DataEvent]]] = {}
         bindings: dict[str, Binding] = {}
         for event in events:
@@ -352,6 +355,15 @@ class _Batch:
 
     # Platform events
 
+    def finish_noted(self) -> None:
+        """Finish the events of which only the receipt tells: before there is one, nobody has been told.
+
+        Whoever dies on the way leaves them claimed, and they come again.
+        """
+        for event in self._noted:
+            self._finish(event)
+        self._noted.clear()
+
     def _note(self, event: Event, meaning: PlatformEvent, binding: Binding) -> None:
         conn_ids = _concerned(meaning, binding)
         what = f"{meaning.type} ({meaning.connection or ', '.join(conn_ids)}) {meaning.details}".strip()
@@ -366,7 +378,8 @@ class _Batch:
         else:
             log.warning("%s: its type is not known here; it is kept.", _name(event))
             self._drained.unknown[meaning.type] += 1
-        self._finish(event)
+        self._ended.add(event.id)
+        self._noted.append(event)
 
     # How an event ends
 

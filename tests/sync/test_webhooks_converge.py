@@ -30,7 +30,7 @@ from makini_provider.api.errors import (
 )
 from makini_provider.sync.streams import Source
 from makini_provider.webhooks.inbox import Event, Inbox, Received
-from makini_provider.webhooks.processing import Binding, Processor, _Batch
+from makini_provider.webhooks.processing import Binding, Processor, _Work
 from tests.sync.machine import STREAM, Killed, SyncMachine, dated_from, scenarios, seeds
 from tests.sync.model import ModelClient
 from tests.sync.test_nothing_is_lost_in_files import _Files, _no_waiting_for_the_disk  # noqa: F401
@@ -243,19 +243,19 @@ TestWebhooksConverge.settings = settings(scenarios(50, 0.05), stateful_step_coun
 
 def ended_before_it_landed(patch: pytest.MonkeyPatch) -> None:
     """An event is done as soon as it is understood; what fails or is killed then is lost."""
-    land = _Batch._land
+    land = _Work._land
 
-    def too_early(self: _Batch, resource: str, group: Any, binding: Binding) -> None:
+    def too_early(self: _Work, resource: str, group: Any, binding: Binding) -> None:
         for event, _ in group:
             self._finish(event)
         land(self, resource, group, binding)
 
-    patch.setattr(_Batch, "_land", too_early)
+    patch.setattr(_Work, "_land", too_early)
 
 
 def failures_forgotten(patch: pytest.MonkeyPatch) -> None:
     """What could not be asked for is left to the next webhook."""
-    patch.setattr(_Batch, "_try_again", lambda self, event, error: self._finish(event))
+    patch.setattr(_Work, "_try_again", lambda self, event, error: self._finish(event))
 
 
 def seen_before(patch: pytest.MonkeyPatch) -> None:

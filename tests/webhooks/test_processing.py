@@ -16,6 +16,7 @@ import pytest
 from makini_provider.api.errors import (
     MakiniConfigurationError,
     MakiniConnectionError,
+    MakiniInboxError,
     MakiniNotFoundError,
     MakiniRateLimitError,
     MakiniUnauthorizedError,
@@ -402,6 +403,26 @@ def test_a_worker_that_dies_between_landing_and_its_end_loses_nothing(world: Wor
     let_time_pass(world.url)
     assert world.drain().done == 1
     assert plant.landed == plant.truth
+
+
+def test_a_worker_that_dies_before_its_receipt_is_told_of_platform_events_again(world: World) -> None:
+    world.event("system.error", details="disk full")
+    world.drain(events_per_batch=1)
+    world.event("system.error", details="again")
+    plant = world.plants["one"]
+    world.event(body=[plant.update(plant.keys[0])])
+    done = world.inbox.done
+
+    def die(event: Any) -> None:
+        raise MakiniInboxError("the database has gone")
+
+    world.inbox.done = die  # type: ignore[method-assign]
+    with pytest.raises(MakiniInboxError):
+        world.drain(events_per_batch=1)
+    world.inbox.done = done  # type: ignore[method-assign]
+    let_time_pass(world.url)
+    assert world.drain().errors == ["system.error (one) again"]
+    assert states(world) == {"waiting": 0, "claimed": 0, "dead": 0, "done": 3}
 
 
 def test_a_lease_that_has_passed_leaves_the_event_to_the_other_worker(world: World) -> None:
