@@ -29,8 +29,11 @@ _BODY_NAMES: Final = ("body", "data", "keys", "payload", "details")
 _CONNECTION_NAMES: Final = ("connection_id", "connectionId", "connection", "connection_key", "connectionKey")
 _CHANGES: Final = frozenset({"inserted", "updated", "created", "changed", "deleted", "upserted"})
 _ABOUT_CONNECTIONS: Final = frozenset(
-    {"connection", "auth", "authentication", "reauthentication", "authorization", "reauthorization"}
+    {"connection", "auth", "authentication", "authorization", "credentials", "online", "offline"}
+    | {"reauth", "reauthentication", "reauthorization"}
 )
+_STATUS_CHANGE: Final = frozenset({"status", "change", "changed", "update", "updated"})
+"""An event of these words alone is about the connection; with others it may be about anything."""
 _LONGEST_DETAILS: Final = 500
 
 
@@ -142,9 +145,9 @@ def _kind(name: str) -> PlatformKind:
         if words & {"completed", "complete", "done", "finished", "succeeded", "success", "synced"}:
             return "sync completed"
         return "unknown"
-    if words & _ABOUT_CONNECTIONS:
+    if words & _ABOUT_CONNECTIONS or ("status" in words and words <= _STATUS_CHANGE):
         return "connection"
-    return "error" if words & {"error", "failed", "failure", "outage"} else "unknown"
+    return "error" if words & {"error", "errors", "failed", "failure", "outage"} else "unknown"
 
 
 def _connection(content: Mapping[str, Any]) -> str | None:
