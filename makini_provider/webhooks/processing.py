@@ -38,6 +38,8 @@ _LONGEST_WAIT: Final = timedelta(hours=1)
 _LISTED: Final = 20
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
 _SECONDS_BETWEEN_COMMITS: Final = 2.0
+_SECONDS_UNTOLD: Final = 60.0
+"""That an asked-for sync or check waits for its receipt where events never cease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,11 @@ class Drained:
     errors: list[str] = field(default_factory=list)
     seconds_to_land: list[tuple[str, float]] = field(default_factory=list)
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is to do something when there is a receipt."""
+        return bool(self.sync_completed or self.connections or self.errors)
+
     def receipt(self) -> dict[str, Any]:
         """The same as plain data, without records and without end."""
         seconds = [seconds for _, seconds in self.seconds_to_land]
@@ -168,6 +175,8 @@ class Processor:
     def drain(self, *, at_most: timedelta, linger: timedelta = timedelta(0)) -> Drained:
         """Work off events until none is due.
 
+        Where a platform event asks for something, which is done when there is a receipt, it does not linger.
+
         :param at_most: after this long no further batch is begun
         :param linger: how long to look for further ones after the last
         :raises MakiniInboxError: the inbox can't be used; what was claimed comes again after its lease
@@ -181,6 +190,8 @@ class Processor:
                 if events := self._inbox.claim(self._worker, limit=self._limit, lease=self._lease):
                     work.work_off(events)
                     last = time.monotonic()
+                    if linger and drained.asks:
+                        linger, ends = timedelta(0), min(ends, last + _SECONDS_UNTOLD)
                     if len(events) < self._limit:
                         # What comes meanwhile goes into one commit, where it would be many small ones.
                         time.sleep(min(_SECONDS_BETWEEN_COMMITS, linger.total_seconds()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -162,6 +163,14 @@ def test_what_comes_shortly_after_lands_in_the_same_run(world: World) -> None:
     world.event(body=[plant.update(plant.keys[0])])
     assert world.drain(linger=timedelta(seconds=0.6)).done == 2
     later.join()
+
+
+@pytest.mark.parametrize("name", ["sync.completed", "connection.offline", "system.error"])
+def test_who_is_to_do_something_need_not_wait_for_further_events(world: World, name: str) -> None:
+    world.event(name)
+    began = time.monotonic()
+    assert world.drain(linger=timedelta(seconds=30)).done == 1
+    assert time.monotonic() - began < 5
 
 
 def test_however_many_batches_a_run_has_the_destination_is_looked_through_once(world: World) -> None:
