@@ -40,17 +40,24 @@ class Endpoints:
 
         :raises MakiniInboxError: there is one, and what it is bound to could not be looked up
         """
-        if time.monotonic() - self._read_at >= self._seconds:
+        age = time.monotonic() - self._read_at
+        if age >= self._seconds:
             await self.read()
+        elif age >= self._seconds / 2:
+            # Ahead of time, so that a busy receiver never waits for a secrets backend.
+            self._begin_to_read()
         if name in self._unavailable:
             raise MakiniInboxError(f"what endpoint {name!r} is bound to could not be looked up.")
         return self._known.get(name)
 
     async def read(self) -> None:
         """Look all endpoints up; whoever else wants to waits for the same."""
+        await asyncio.wait({self._begin_to_read()}, timeout=_SECONDS_TO_WAIT)
+
+    def _begin_to_read(self) -> asyncio.Task[None]:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
-        await asyncio.wait({self._reading}, timeout=_SECONDS_TO_WAIT)
+        return self._reading
 
     async def _read(self) -> None:
         for name in self._names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from makini_provider.api.errors import MakiniConfigurationError, MakiniInboxError
 from makini_provider.webhooks import receiver as receiver_module
 from makini_provider.webhooks.inbox import Inbox
-from makini_provider.webhooks.settings import read_endpoint
+from makini_provider.webhooks.settings import Endpoint, read_endpoint
 from makini_provider.webhooks.setup import find_endpoint
 from makini_provider.webhooks.signature import sign
 
@@ -337,6 +338,33 @@ def test_a_new_secret_counts_when_the_old_look_up_has_aged(make_rig: Callable[..
         return statuses
 
     assert asyncio.run(run()) == [401, 200, 401, 401]
+
+
+def test_a_busy_receiver_does_not_wait_for_look_ups(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(cache_seconds=1.0)
+
+    def slow(name: str) -> Endpoint:
+        time.sleep(0.2)
+        return find(name)
+
+    find, rig._find = rig._find, slow  # type: ignore[method-assign]
+    rig.again()
+
+    async def run() -> float:
+        waited = []
+        async with alive(rig.receiver):
+            ends = time.monotonic() + 2.5
+            while time.monotonic() < ends:
+                began = time.monotonic()
+                answer = await request(rig.receiver, headers=signed(BODY), body=BODY)
+                waited.append(time.monotonic() - began)
+                assert answer is not None
+                assert answer.status == 200
+                await asyncio.sleep(0.05)
+        return max(waited)
+
+    assert asyncio.run(run()) < 0.35, "a look-up of both takes 0.4"
+    assert rig.looked_up.count("plant") >= 3
 
 
 def test_a_secrets_backend_that_fails_leaves_what_was_known(make_rig: Callable[..., Rig]) -> None:
