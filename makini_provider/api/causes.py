@@ -34,6 +34,8 @@ _WORDS: Final = {
         r"\b(missing|absent|no|malformed)\b.{0,20}\b(authori[sz]ation|bearer|header)"
         r"|(authori[sz]ation|header)\b.{0,25}\b(missing|absent|malformed|not (found|sent|provided|given))"
         r"|token (is |was )?(missing|not (sent|provided|given))"
+        r"|\b(missing|no) ((access|api|auth\w*) )?token\b"
+        r"|authentication credentials (were )?(missing|not provided)"
     ),
     Cause.PERMISSION: r"permission|scope|privilege|forbidden|access denied|not (allowed|permitted)|entitle",
 }
@@ -123,7 +125,9 @@ def cause_told(code: str | None, told: str) -> Cause | None:
     """
     # A code reads like a sentence: REAUTHORIZATION_REQUIRED.
     in_code, in_words = (_cause_in(text.replace("_", " ").lower()) for text in (code or "", told))
-    return in_code or in_words
+    # "invalid_token" is the code for any token that is not accepted, an expired one too (RFC 6750, section
+    # 3.1): the words beside it know more.
+    return (in_words or in_code) if in_code is Cause.INVALID else (in_code or in_words)
 
 
 def _cause_in(text: str) -> Cause | None:
@@ -185,6 +189,7 @@ def _cause_of_a_dead_token(found: Findings, refused: list[MakiniStatusError], to
     status = status_tells(found.connection_status or "")
     if status is not None:
         return status
-    if found.integration is not None or any(one.status == 403 for one in refused):
+    if found.integration is not None:
         return Cause.PERMISSION
-    return told or Cause.INVALID
+    # Some answer a bad token with 403 too, and say so; one that says nothing means what its status does.
+    return told or (Cause.PERMISSION if any(one.status == 403 for one in refused) else Cause.INVALID)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -68,7 +69,7 @@ def failure_of_answer(
     :param now: this machine's time, to turn a ``Retry-After`` date into seconds
     :param secrets: the token of the request, and the like, which a server may repeat in its answer
     """
-    told = _objects(body)
+    told = [*_objects(body), _challenge(headers.get("WWW-Authenticate"))]
     code = _first_text(told, _CODE_KEYS, secrets)
     message = _first_text(told, _MESSAGE_KEYS, secrets)
     request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
@@ -119,6 +120,11 @@ def _objects(body: bytes) -> list[dict[str, Any]]:
         return list(_nested(msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
+
+
+def _challenge(header: str | None) -> dict[str, str]:
+    """What ``WWW-Authenticate`` says of a token that is not accepted (RFC 6750, section 3)."""
+    return dict(re.findall(r'\b(error|error_description)="([^"]*)"', header or ""))
 
 
 def _nested(answer: Any) -> Iterator[dict[str, Any]]:

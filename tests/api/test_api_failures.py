@@ -89,6 +89,15 @@ def test_the_request_id_of_a_header_outranks_that_of_the_body(header: str) -> No
     assert failure(500, FACTS, **{header: "from-header"}).request_id == "from-header"
 
 
+def test_a_challenge_stands_in_for_what_the_body_does_not_say() -> None:
+    challenge = 'Bearer realm="makini", error="invalid_token", error_description="The access token expired"'
+    told = failure(401, b"", WWW_Authenticate=challenge)
+    assert told.code == "invalid_token"
+    assert "The access token expired" in told.message
+    assert failure(401, FACTS, WWW_Authenticate=challenge).code == FACTS["code"]
+    assert failure(401, b"", WWW_Authenticate='Bearer realm="makini"').code is None
+
+
 def test_a_byte_order_mark_before_the_body_is_passed_over() -> None:
     assert failure(500, b"\xef\xbb\xbf" + json.dumps(FACTS).encode()).code == "RATE_LIMIT_EXCEEDED"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from makini_provider.api.causes import cause_told, status_tells
+from makini_provider.api.causes import Asked, Findings, cause_told, find_cause, status_tells
 from makini_provider.api.diagnosis import Cause, Diagnosis
 from makini_provider.api.errors import (
     HeaderNotAcceptedError,
@@ -232,6 +232,24 @@ def test_a_token_that_may_read_nothing_is_told_from_one_that_is_dead(
     assert diagnosis.is_dead
 
 
+@pytest.mark.parametrize(
+    ("code", "told", "cause"),
+    [
+        ("TOKEN_REVOKED", "the token was revoked", Cause.INVALID),
+        ("invalid_token", "The access token expired", Cause.EXPIRED),
+        ("FORBIDDEN", "this is not allowed", Cause.PERMISSION),
+        (None, "", Cause.PERMISSION),
+    ],
+)
+def test_a_403_that_blames_the_token_is_no_missing_permission(
+    code: str | None, told: str, cause: Cause
+) -> None:
+    refusal = MakiniForbiddenError("GET /api/eam/sites was answered with 403.", status=403, code=code)
+    refusal.told = told
+    found = Findings(source="m", now=NOW, asked=[Asked("GET /api/eam/sites", refusal, "eam/sites")])
+    assert find_cause(found) is cause
+
+
 # An application's credentials also show what Makini says of the connection
 
 
@@ -386,6 +404,12 @@ def test_nothing_that_is_told_holds_the_token(sandbox: Sandbox, connect: Connect
         ("MISSING_AUTHORIZATION_HEADER", "", Cause.HEADER),
         (None, "No authorization header was provided", Cause.HEADER),
         (None, "Token not provided", Cause.HEADER),
+        (None, "No token provided", Cause.HEADER),
+        (None, "Missing Authentication Token", Cause.HEADER),
+        (None, "Authentication credentials were not provided.", Cause.HEADER),
+        # RFC 6750 has one code for all that is wrong with a token.
+        ("invalid_token", "The access token expired", Cause.EXPIRED),
+        ("INVALID_CREDENTIALS", "Credentials of the connected system are invalid", Cause.SOURCE_CREDENTIALS),
         ("INSUFFICIENT_SCOPE", "", Cause.PERMISSION),
         (None, "You are not allowed to read this", Cause.PERMISSION),
     ],
