@@ -17,7 +17,7 @@ from makini_provider.api.errors import (
     MakiniNotFoundError,
     UnknownMakiniConnectionError,
 )
-from makini_provider.api.oauth import IssuedToken, issued
+from makini_provider.api.oauth import IssuedToken, issued, read_json
 from makini_provider.api.transport import Transport
 
 _MOST_NAMED: Final = 10
@@ -102,7 +102,7 @@ def connection_token(transport: Transport, makini_connection: str) -> IssuedToke
     """
     path = f"/api/system/connections/{quote(makini_connection, safe='')}/token"
     try:
-        answer = transport.request("POST", path, json={}, repeatable=True)
+        answer = transport.request("POST", path, json={}, repeatable=True, check=read_json)
     except MakiniNotFoundError as error:
         names = _names(transport)
         if makini_connection in names:

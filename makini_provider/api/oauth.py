@@ -17,6 +17,7 @@ from makini_provider.api.errors import (
     ClientRefusedError,
     MakiniProtocolError,
     MakiniStatusError,
+    MalformedAnswerError,
     RefreshTokenRefusedError,
 )
 from makini_provider.api.records import parse_instant
@@ -120,7 +121,7 @@ class TokenEndpoint:
     def _ask(self, form: Form, *, repeatable: bool) -> IssuedToken:
         try:
             answer = self._transport.request(
-                "POST", TOKEN_PATH, form=form, auth=Unsigned(), repeatable=repeatable
+                "POST", TOKEN_PATH, form=form, auth=Unsigned(), repeatable=repeatable, check=read_json
             )
         except MakiniStatusError as error:
             explained = _explained(error, refreshing="refresh_token" in form.secrets)
@@ -138,24 +139,18 @@ def issued(answer: Answer, now: datetime) -> IssuedToken:
 
     :param answer: of the token endpoint, or of ``POST /api/system/connections/{id}/token``
     :param now: by the server's clock
+    :raises MalformedAnswerError: it is no JSON, which may pass
     :raises MakiniProtocolError: there is no token in it; what else is, is not shown
     """
-    try:
-        body = msgspec.json.decode(answer.body.removeprefix(codecs.BOM_UTF8))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise MakiniProtocolError(
-            "the answer to a request for a token is no JSON.", remedy="Check the connection's host."
-        ) from None
-    told = [{_plain(key): value for key, value in level.items()} for level in _levels(body)]
+    levels = _levels(read_json(answer))
+    told = [{_plain(key): value for key, value in level.items()} for level in levels]
     token = next(_texts(told, _TOKEN_KEYS), None)
     if token is None:
         raise MakiniProtocolError(
             "the answer to a request for a token holds none.", remedy="Check the connection's host."
         )
-    ends = (_expiry(level[key], now) for level in told for key in _EXPIRY_KEYS if key in level)
-    expires_at = next((end for end in ends if end is not None), None) or stated_expiry(token)
-    if expires_at is not None and expires_at <= now:
-        expires_at = None
+    ends = [_expiry(level[key], now) for level in told for key in _EXPIRY_KEYS if key in level]
+    expires_at = next((end for end in (*ends, stated_expiry(token)) if end is not None and end > now), None)
     return IssuedToken(token, now, expires_at, next(_texts(told, _REFRESH_TOKEN_KEYS), None))
 
 
@@ -165,8 +160,22 @@ def stated_expiry(token: str) -> datetime | None:
         payload = token.split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return parse_instant(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, msgspec.MsgspecError):
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         return None
+
+
+def read_json(answer: Answer) -> Any:
+    """Read an answer that must hold a token.
+
+    :raises MalformedAnswerError: it is no JSON
+    """
+    try:
+        return msgspec.json.decode(answer.body.removeprefix(codecs.BOM_UTF8))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        # A gateway's page, mostly.
+        raise MalformedAnswerError(
+            "the answer to a request for a token is no JSON.", remedy="Check the connection's host."
+        ) from None
 
 
 def _explained(error: MakiniStatusError, *, refreshing: bool) -> MakiniStatusError | None:

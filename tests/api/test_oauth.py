@@ -22,6 +22,7 @@ from makini_provider.api.errors import (
     MakiniProtocolError,
     MakiniServerError,
     MakiniStatusError,
+    MalformedAnswerError,
     RefreshTokenRefusedError,
 )
 from makini_provider.api.oauth import IssuedToken, TokenEndpoint, issued, stated_expiry
@@ -47,6 +48,8 @@ def jwt(**claims: Any) -> str:
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     return f"eyJhbGciOiJub25lIn0.{payload}.signature"
 
+
+NESTED = f"a.{base64.urlsafe_b64encode(b'[' * 30_000).decode()}.c"
 
 # What is asked.
 
@@ -89,13 +92,13 @@ def test_an_answer_without_a_new_refresh_token_leaves_the_old_one_good(
 def test_client_credentials_are_asked_for_again_after_a_failure(
     server: ScriptedServer, endpoint: TokenEndpoint
 ) -> None:
-    server.then(reply(503), CUT, as_json({"access_token": "at-1"}))
+    server.then(reply(503), CUT, reply(200, "<html>maintenance"), as_json({"access_token": "at-1"}))
     assert endpoint.application_token().token == "at-1"
 
 
 @pytest.mark.parametrize(
     ("failure", "kind"),
-    [(reply(503), MakiniServerError), (CUT, MakiniConnectionError), (reply(200), MakiniProtocolError)],
+    [(reply(503), MakiniServerError), (CUT, MakiniConnectionError), (reply(200), MalformedAnswerError)],
 )
 def test_a_refresh_is_asked_once_since_the_token_may_be_spent(
     server: ScriptedServer, endpoint: TokenEndpoint, failure: Any, kind: type[MakiniError]
@@ -169,8 +172,14 @@ def test_without_expires_in_the_token_itself_is_asked() -> None:
     assert answered({"access_token": jwt(exp=ends.timestamp())}).expires_at == ends
 
 
+def test_an_end_that_has_passed_does_not_outrank_what_the_token_says() -> None:
+    ends = NOW + timedelta(minutes=5)
+    body = {"access_token": jwt(exp=ends.timestamp()), "expires_in": 1715674414}
+    assert answered(body).expires_at == ends
+
+
 @pytest.mark.parametrize(
-    "token", ["opaque", "a.b.c", "a.!!!.c", jwt(), jwt(exp="x"), jwt(exp=1e300), "..", ""]
+    "token", ["opaque", "a.b.c", "a.!!!.c", jwt(), jwt(exp="x"), jwt(exp=1e300), "..", "", NESTED]
 )
 def test_a_token_that_says_nothing_has_no_end(token: str) -> None:
     assert stated_expiry(token) is None
