@@ -6,7 +6,7 @@
     ├── MakiniConfigurationError        a parameter or a setting is unusable
     │   ├── UnknownResourceError
     │   ├── UnusableTokenError              can't stand in a header
-    │   ├── UnknownConnectionError          Airflow has no such connection
+    │   ├── UnknownConnectionError          Airflow finds no such connection            (retryable)
     │   └── UnknownMakiniConnectionError    an application has no such connection
     ├── TokenStoreError                 the place of a rotating pair of tokens fails        (retryable)
     │   ├── TokenStoreUnusableError         no permission, or it holds something else
@@ -142,7 +142,12 @@ class UnusableTokenError(MakiniConfigurationError):
 
 
 class UnknownConnectionError(MakiniConfigurationError):
-    """Airflow has no connection with this id."""
+    """Airflow finds no connection with this id.
+
+    It says the same of one whose secrets backend, or whose API server, did not answer this time.
+    """
+
+    retryable = True
 
 
 class UnknownMakiniConnectionError(MakiniConfigurationError):

@@ -134,9 +134,10 @@ class MakiniHook(HttpFace):
             connection = self.get_connection(conn_id)
         except AirflowNotFoundException:
             raise UnknownConnectionError(
-                f"connection {conn_id!r} (makini_conn_id) does not exist.",
+                f"connection {conn_id!r} (makini_conn_id) does not exist, or can't be read now.",
                 remedy="Add it in the UI (Admin, Connections, type Makini), as the environment variable "
-                f"AIRFLOW_CONN_{conn_id.upper()}, or in your secrets backend.",
+                f"AIRFLOW_CONN_{conn_id.upper()}, or in your secrets backend. Where it is there: Airflow "
+                "says the same when the backend does not answer, or holds no valid connection.",
             ) from None
         self._hide(connection.password)
         if connection.conn_type and connection.conn_type != CONNECTION_TYPE:

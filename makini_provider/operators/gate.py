@@ -16,6 +16,7 @@ from makini_provider.api.errors import (
     MakiniForbiddenError,
     MakiniNotFoundError,
     MakiniUnauthorizedError,
+    UnknownConnectionError,
     UnusableTokenError,
 )
 from makini_provider.operators.refusal import SourceRefusedError
@@ -75,9 +76,11 @@ class MakiniGateOperator(BaseOperator):
                 self._hand_on(context, Verdict(str(refused), diagnosis=refused.diagnosis.as_json()))
                 raise
             except MakiniError as error:
+                # What holds a connection may be down; where it stays unknown, its syncs can do nothing.
+                if not error.retryable or isinstance(error, UnknownConnectionError):
+                    self._hand_on(context, Verdict(str(error)))
                 if error.retryable:
                     raise
-                self._hand_on(context, Verdict(str(error)))
                 raise AirflowFailException(str(error)) from error
         self._hand_on(context, verdict)
 

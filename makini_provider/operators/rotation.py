@@ -43,7 +43,7 @@ class MakiniTokenRotationOperator(BaseOperator):
             # A customer of an application, as MAKINI_CONN_IDS may name one; it has no pair.
             if "/" in self.makini_conn_id:
                 raise AirflowSkipException(str(error)) from error
-            raise AirflowFailException(str(error)) from error
+            raise
         except MakiniError as error:
             if error.retryable:
                 raise

@@ -39,6 +39,15 @@ def test_a_rate_limit_is_retried_when_the_server_says(runner: DagRunner, tmp_pat
     assert "requests_per_minute" in run.output
 
 
+def test_a_connection_that_is_not_found_is_looked_up_again_since_its_backend_may_be_down(
+    runner: DagRunner,
+) -> None:
+    run = runner.run("prompt_sync", {})
+    assert [(task.state, task.try_number) for task in run.tasks] == [("failed", 3)]
+    assert "connection 'makini_default' (makini_conn_id) does not exist, or can't be read now" in run.output
+    assert "AIRFLOW_CONN_MAKINI_DEFAULT" in run.output
+
+
 def test_the_policy_waits_as_long_as_the_server_says_and_else_decides_nothing() -> None:
     policy = MakiniRetryPolicy()
     decision = policy.evaluate(MakiniRateLimitError("slow down", retry_after=90), 1, 3)

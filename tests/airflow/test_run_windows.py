@@ -336,7 +336,6 @@ def test_the_form_asks_for_a_full_refresh(runner: DagRunner, environment: dict[s
             ["window_start 2026-07-02", "not before window_end 2026-07-01"],
         ),
         ({"resources": ["eam/work-order"]}, ["eam/work-order", "eam/work-orders"]),
-        ({"connections": ["nowhere"]}, ["connection 'nowhere'", "does not exist", "AIRFLOW_CONN_NOWHERE"]),
     ],
 )
 def test_a_form_that_makes_no_sense_fails_the_run_at_the_first_try_and_says_why(
