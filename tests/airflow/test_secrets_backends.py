@@ -178,6 +178,11 @@ def test_a_token_store_logs_in_as_an_airflow_connection_says(
                 sys.executable, "-c", KEEPS_TOKENS, uri, PYTHONPATH=str(providers), **connections
             )
             assert "kept 2026-11-24" in done.output, done.output
+        for uri in ("aws-secrets-manager://gone@makini/acme?region=eu-central-1", "vault://gone@secret/acme"):
+            done = airflow_home.command(
+                sys.executable, "-c", KEEPS_TOKENS, uri, PYTHONPATH=str(providers), **aws.environment
+            )
+            assert f"token store '{uri}' can't be opened: Airflow finds no connection 'gone'." in done.output
         assert "access-4711" in (aws.text() or "")
         assert "access-4711" in (vault.text() or "")
     aws.close()

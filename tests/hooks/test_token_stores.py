@@ -30,6 +30,7 @@ from makini_provider.api.errors import (
 )
 from makini_provider.api.token_pair import Refreshing, TokenPair, TokenStore
 from makini_provider.hooks.token_stores import open_token_store
+from makini_provider.hooks.token_stores.login import check_login
 
 NOW = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
 ACCESS, REFRESH = "access-4711-nobody-may-see", "refresh-4711-nobody-may-see"
@@ -366,6 +367,7 @@ def test_the_security_page_explains_each_message(aws: SecretsManager, tmp_path: 
         with database.down():
             fails(store(database.uri).load)
             fails(lambda: store(database.uri).save(PAIR))
+        fails(lambda: check_login("vault://gone@secret/makini", "gone"))
         database.put("another program's")
         fails(store(database.uri).load)
         ours, theirs = store(vault.uri), store(vault.uri)

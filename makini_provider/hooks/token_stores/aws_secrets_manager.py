@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from makini_provider.api.errors import MakiniError
 from makini_provider.hooks.token_stores.document import Place, unreachable, unusable
 from makini_provider.hooks.token_stores.location import Location
+from makini_provider.hooks.token_stores.login import check_login
 
 _CONFIG: Final = Config(
     connect_timeout=10, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3}
@@ -136,6 +137,7 @@ def _client_of_connection(location: Location, aws_conn_id: str, region: str | No
             "Install apache-airflow-providers-amazon; or leave out '<conn_id>@' for the credentials that "
             "boto3 finds by itself.",
         ) from None
+    check_login(location.uri, aws_conn_id)
     hook = AwsGenericHook(
         aws_conn_id=aws_conn_id, client_type="secretsmanager", region_name=region, config=_CONFIG
     )

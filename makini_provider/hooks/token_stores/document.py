@@ -116,7 +116,7 @@ def _mask(pair: TokenPair) -> None:
 def unreachable(name: str, operation: str, cause: str, remedy: str) -> TokenStoreError:
     """Return the error of a store that can't be asked now.
 
-    :param operation: ``read`` or ``written``
+    :param operation: ``opened``, ``read`` or ``written``
     :param cause: the kind of failure, never with a value
     """
     return TokenStoreError(f"token store {name!r} can't be {operation}: {cause}.", remedy=remedy)

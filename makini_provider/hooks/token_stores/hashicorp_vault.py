@@ -15,6 +15,7 @@ from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized
 from makini_provider.api.errors import MakiniError, TokenStoreChangedError
 from makini_provider.hooks.token_stores.document import Place, unreachable, unusable
 from makini_provider.hooks.token_stores.location import Location
+from makini_provider.hooks.token_stores.login import check_login
 
 
 def place(location: Location, conn_id: str) -> Place:  # noqa: ARG001
@@ -131,4 +132,5 @@ def _client_of_connection(location: Location, vault_conn_id: str) -> Any:
             "Install apache-airflow-providers-hashicorp; or leave out '<conn_id>@' for VAULT_ADDR and "
             "VAULT_TOKEN of the environment.",
         ) from None
+    check_login(location.uri, vault_conn_id)
     return VaultHook(vault_conn_id=vault_conn_id).get_conn()
