@@ -48,6 +48,11 @@ class ServerClock:
             return datetime.fromtimestamp(time.time() - time.monotonic() + moment, UTC)
         return datetime.fromtimestamp(moment + self._bound, UTC)
 
+    @property
+    def is_told(self) -> bool:
+        """Whether any answer has told the time."""
+        return self._bound is not None
+
     def skew(self) -> float:
         """Seconds by which the server is ahead of this machine; under two seconds means nothing."""
         return (self.now() - datetime.now(UTC)).total_seconds()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -307,6 +308,17 @@ class Transport:
         return bytes(body)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine.
+
+    :param host: a name or an address
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def _good(answer: Answer) -> None:
     """Any answer will do."""
 
@@ -330,6 +342,10 @@ class _Session(requests.Session):
         cert: str | tuple[str, str] | None,
     ) -> Any:
         own = dict(proxies or self.proxies)
+        host = urlsplit(url.decode() if isinstance(url, bytes) else url or "").hostname or ""
+        if is_loopback(host):
+            # Plain http is for this machine: through a proxy of the network, the token would be readable.
+            own.setdefault("no_proxy", host)
         return super().merge_environment_settings(
             url, own, stream, self.verify if verify is None else verify, cert
         )

@@ -27,7 +27,7 @@ from makini_provider.api.errors import (
 )
 from makini_provider.api.resources import Resource, get_resource
 from makini_provider.api.token_shape import TokenShape
-from makini_provider.api.transport import TransportSettings
+from makini_provider.api.transport import TransportSettings, is_loopback
 from makini_provider.api.wording import duration, moment
 from makini_provider.sync.habits import MICROSECOND, SECOND, ServerHabits
 from makini_provider.sync.reading import Reader
@@ -88,8 +88,9 @@ def look_at_the_network(base_url: str, settings: TransportSettings) -> Iterator[
     """
     parts = urlsplit(base_url)
     host, port = parts.hostname or "", parts.port or {"http": 80}.get(parts.scheme, 443)
-    proxies = dict(settings.proxies) or get_environ_proxies(base_url)
-    if select_proxy(base_url, proxies):
+    # As requests has it: the environment's stand in for each scheme that the connection does not set.
+    of_environment = {} if is_loopback(host) else get_environ_proxies(base_url)
+    if select_proxy(base_url, {**of_environment, **settings.proxies}):
         yield Finding("name lookup", Level.NOTE, f"left to a proxy, which is asked for {host}")
         return
     try:
@@ -173,11 +174,13 @@ def look_at_the_token(token: str, now: datetime) -> Finding:
     return Finding("token", level, f"{shape}; valid for {duration(ends - now)} (until {moment(ends)})", facts)
 
 
-def look_at_the_clock(skew: timedelta) -> Finding:
+def look_at_the_clock(skew: timedelta | None) -> Finding:
     """How far this machine's clock is from the server's.
 
-    :param skew: how far the server's is ahead
+    :param skew: how far the server's is ahead; ``None`` where no answer has told its time
     """
+    if skew is None:
+        return Finding("clock", Level.UNKNOWN, "not told: no answer says what time the server has")
     facts = {"server_ahead_seconds": round(skew.total_seconds(), 1)}
     if abs(skew) < SKEW_THAT_MATTERS:
         return Finding("clock", Level.OK, "this machine's clock agrees with the server's", facts)

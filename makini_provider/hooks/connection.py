@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from makini_provider.api.client import DEFAULT_PAGE_SIZE
 from makini_provider.api.errors import MakiniConfigurationError
-from makini_provider.api.transport import TransportSettings
+from makini_provider.api.transport import TransportSettings, is_loopback
 from makini_provider.hooks.credentials import Credentials, read_credentials
 from makini_provider.hooks.fields import Fields
 
@@ -156,17 +155,10 @@ def _base_url(
     number = own_port or port or None
     if number is not None and not 0 < number < 65536:
         raise unusable(f"can't have the port {number}")
-    if scheme == "http" and not allow_http and not _is_loopback(name):
+    if scheme == "http" and not allow_http and not is_loopback(name):
         raise fields.error(
             f"plain http to {name!r} would send the token readable for everyone in between.",
             "Use https; or set 'allow_http' to true in the connection's extra, where the network is yours.",
         )
     address = f"[{name}]" if ":" in name else name
     return f"{scheme}://{address}{f':{number}' if number else ''}{prefix}"
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")

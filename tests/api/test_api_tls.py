@@ -162,6 +162,16 @@ def test_the_doctor_warns_of_tls_that_is_not_verified(tls_server: ScriptedServer
     assert "not verified" in tls.text
 
 
+def test_the_doctor_knows_the_environments_proxy_beside_the_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    settings = TransportSettings(proxies={"http": "http://another.example:3128"})
+    (lookup,) = look_at_the_network("https://api.makini.io", settings)
+    assert (lookup.topic, lookup.level) == ("name lookup", Level.NOTE)
+
+
 def test_the_doctor_leaves_the_name_to_a_proxy(tls_server: ScriptedServer) -> None:
     settings = TransportSettings(proxies={"https": "http://proxy.example:3128"})
     (lookup,) = look_at_the_network("https://api.makini.io", settings)

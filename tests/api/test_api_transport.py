@@ -205,6 +205,19 @@ def test_no_proxy_of_the_environment_is_obeyed(
     assert (len(server.seen), len(other_server.seen)) == (1, 0)
 
 
+def test_a_token_for_this_machine_does_not_leave_it_through_a_proxy_of_the_environment(
+    server: ScriptedServer, other_server: ScriptedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, other_server.url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    transport = connect()
+    transport.request("GET", "/x")
+    transport.session.get(f"{server.url}/x").close()
+    assert (len(server.seen), len(other_server.seen)) == (2, 0)
+
+
 def test_the_connections_proxy_outranks_the_environments(
     server: ScriptedServer, other_server: ScriptedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -197,6 +199,12 @@ def test_a_clock_that_is_wrong_is_a_warning_that_says_which_way() -> None:
     assert "this machine's clock is 90 s ahead of the server's" in ahead.text
     assert "90 s behind" in look_at_the_clock(timedelta(seconds=90)).text
     assert look_at_the_clock(timedelta(seconds=1)).level is Level.OK
+
+
+def test_a_clock_that_no_answer_tells_is_not_known(check: Callable[..., CheckUp]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as reserved:
+        port = reserved.getsockname()[1]
+    assert on(check(host=f"http://127.0.0.1:{port}"), "clock").level is Level.UNKNOWN
 
 
 def test_a_name_that_leads_nowhere_ends_the_check(check: Callable[..., CheckUp]) -> None:
