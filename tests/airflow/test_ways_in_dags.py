@@ -115,7 +115,7 @@ def test_a_refresh_token_is_used_once_and_what_follows_is_kept_in_a_variable(
 
     rotation = runner.run("makini_token_rotation", environment)
     (report,) = (task.receipt for task in rotation.tasks)
-    assert (report["conn_id"], report["token_store"]) == ("app", "variable://makini_app_tokens")
+    assert (report["conn_id"], report["token_store"]) == ("app", "variable:makini_app_tokens")
     assert (report["refreshed"], round(report["days_left"])) == (False, 30)
     kept = b"".join(path.read_bytes() for path in airflow_home.folder.rglob("*") if path.is_file())
     for secret in (seed, CLIENT_SECRET, *sandbox.authority.given_tokens):

@@ -56,7 +56,7 @@ LOOKBACK: Final = timedelta(hours=1)
 class _Memory:
     """A token store that may fail."""
 
-    name = "variable://makini_acme_tokens"
+    name = "variable:makini_acme_tokens"
 
     def __init__(self, writes: int = 100) -> None:
         self._pair: TokenPair | None = None
@@ -68,7 +68,7 @@ class _Memory:
     def save(self, pair: TokenPair) -> None:
         self._writes -= 1
         if self._writes < 0:
-            raise TokenStoreError("token store 'variable://makini_acme_tokens' can't be written: timeout.")
+            raise TokenStoreError("token store 'variable:makini_acme_tokens' can't be written: timeout.")
         self._pair = pair
 
 

@@ -15,6 +15,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse
+from airflow.sdk.log import redact
 from secret_services import SecretService
 from secret_services.aws import SecretsManager
 from secret_services.azure import KeyVault
@@ -29,6 +30,7 @@ from makini_provider.api.errors import (
     TokenStoreUnusableError,
 )
 from makini_provider.api.token_pair import Refreshing, TokenPair, TokenStore
+from makini_provider.hooks.makini import MakiniHook
 from makini_provider.hooks.token_stores import open_token_store
 from makini_provider.hooks.token_stores.login import check_login
 
@@ -348,7 +350,23 @@ def test_a_uri_that_can_t_be_used_is_told(uri: str, message: str) -> None:
 
 
 def test_a_variable_without_a_name_is_named_after_the_connection() -> None:
-    assert open_token_store("variable://", conn_id="acme").name == "variable://makini_acme_tokens"
+    assert open_token_store("variable://", conn_id="acme").name == "variable:makini_acme_tokens"
+
+
+def test_messages_name_the_store_although_airflow_masks_what_the_connection_calls_a_token(
+    service: SecretService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {
+        "conn_type": "makini",
+        "login": "id",
+        "password": "cs-4711",
+        "extra": {"token_store": service.uri},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_ACME", json.dumps(fields))
+    assert MakiniHook("acme").settings
+    name = open_token_store(service.uri, conn_id="acme").name
+    assert service.uri not in redact(service.uri)
+    assert redact(f"token store {name!r} can't be read.") == f"token store {name!r} can't be read."
 
 
 def test_the_security_page_explains_each_message(aws: SecretsManager, tmp_path: Path) -> None:
@@ -367,7 +385,7 @@ def test_the_security_page_explains_each_message(aws: SecretsManager, tmp_path: 
         with database.down():
             fails(store(database.uri).load)
             fails(lambda: store(database.uri).save(PAIR))
-        fails(lambda: check_login("vault://gone@secret/makini", "gone"))
+        fails(lambda: check_login("vault:gone@secret/makini", "gone"))
         database.put("another program's")
         fails(store(database.uri).load)
         ours, theirs = store(vault.uri), store(vault.uri)

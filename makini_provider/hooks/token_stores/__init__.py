@@ -29,7 +29,7 @@ def open_token_store(uri: str, *, conn_id: str) -> TokenStore:
     location = Location.parse(uri)
     if location.scheme not in _STORES:
         raise MakiniConfigurationError(
-            f"token_store {location.uri!r}: no such kind of store; known are {', '.join(_STORES)}.",
+            f"token_store {location.name!r}: no such kind of store; known are {', '.join(_STORES)}.",
             remedy=EXAMPLES,
         )
     module, extra = _STORES[location.scheme]

@@ -62,7 +62,7 @@ class _Secret:
         self._location = location
         self._id = location.path
         self._made: Any = None
-        self.name = location.uri
+        self.name = location.name
 
     def read(self) -> str | None:
         with self._failures("read"):
@@ -137,7 +137,7 @@ def _client_of_connection(location: Location, aws_conn_id: str, region: str | No
             "Install apache-airflow-providers-amazon; or leave out '<conn_id>@' for the credentials that "
             "boto3 finds by itself.",
         ) from None
-    check_login(location.uri, aws_conn_id)
+    check_login(location.name, aws_conn_id)
     hook = AwsGenericHook(
         aws_conn_id=aws_conn_id, client_type="secretsmanager", region_name=region, config=_CONFIG
     )

@@ -43,7 +43,7 @@ def place(location: Location, conn_id: str) -> Place:  # noqa: ARG001
             "names a secret that Key Vault can't have",
             "Its names have letters, digits and '-' only, at most 127 of them.",
         )
-    return _Secret(location.uri, vault if "." in vault else f"{vault}.vault.azure.net", secret)
+    return _Secret(location.name, vault if "." in vault else f"{vault}.vault.azure.net", secret)
 
 
 class _Secret:

@@ -38,7 +38,7 @@ class _Secret:
         self._path = "/".join(path)
         self._made: Any = None
         self._version: int | None = None
-        self.name = location.uri
+        self.name = location.name
 
     def read(self) -> str | None:
         with self._failures("read"):
@@ -132,5 +132,5 @@ def _client_of_connection(location: Location, vault_conn_id: str) -> Any:
             "Install apache-airflow-providers-hashicorp; or leave out '<conn_id>@' for VAULT_ADDR and "
             "VAULT_TOKEN of the environment.",
         ) from None
-    check_login(location.uri, vault_conn_id)
+    check_login(location.name, vault_conn_id)
     return VaultHook(vault_conn_id=vault_conn_id).get_conn()

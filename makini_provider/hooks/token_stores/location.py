@@ -61,13 +61,22 @@ class Location:
         )
 
     @property
+    def name(self) -> str:
+        """What messages call it: ``vault:secret/makini``.
+
+        Not the URI: Airflow masks in its logs what stands in a connection under a key with "token" in it, so
+        that each message about a store would be about ``***``.
+        """
+        return self.uri.replace("://", ":", 1)
+
+    @property
     def path(self) -> str:
         """The segments, joined."""
         return "/".join(self.segments)
 
     def unusable(self, why: str, remedy: str = EXAMPLES) -> MakiniConfigurationError:
         """Return the error to raise for a part that can't be used."""
-        return MakiniConfigurationError(f"token_store {self.uri!r} {why}.", remedy=remedy)
+        return MakiniConfigurationError(f"token_store {self.name!r} {why}.", remedy=remedy)
 
     def allow_options(self, *known: str) -> None:
         """Check that nothing is asked for that has no effect.

@@ -41,7 +41,7 @@ class _Variable:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self.name = f"variable://{key}"
+        self.name = f"variable:{key}"
 
     def read(self) -> str | None:
         with self._failures("read"):
