@@ -131,6 +131,11 @@ def _client(fields: Fields, auth: str, login: str, password: str | None) -> tupl
             f"{auth!r} needs the application's client secret, and the password is empty.",
             "Put the client secret into the password.",
         )
+    if password != password.strip():
+        raise fields.error(
+            "the client secret (password) begins or ends with white space or a line break.",
+            "Copy it again; where it comes from a file, without the line break at the end.",
+        )
     return login, password
 
 

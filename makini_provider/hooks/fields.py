@@ -119,7 +119,7 @@ class Fields:
         if not isinstance(value, Mapping):
             raise self.error(f"extra 'proxies' must be {must_be}.", "Correct it in the connection's extra.")
         for scheme, url in value.items():
-            if not isinstance(url, str) or not urlsplit(url if "://" in url else f"http://{url}").hostname:
+            if not isinstance(url, str) or not _host_of(url):
                 raise self.error(
                     f"extra 'proxies' must be {must_be}; the entry {str(scheme)!r} holds no URL.",
                     "Correct it in the connection's extra.",
@@ -145,6 +145,13 @@ class Fields:
                 'Write it as {"page_size": 100}, or leave it empty.',
             )
         return value
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url if "://" in url else f"http://{url}").hostname
+    except ValueError:  # its text would show the user name and the password
+        return None
 
 
 def _as_flag(value: Any) -> bool | None:

@@ -200,11 +200,12 @@ def test_two_kinds_of_credentials_at_once_are_refused(fields: dict[str, Any], na
         ({"login": "client-id", "password": None}, "the password is empty"),
         ({"extra": {"refresh_token": SEED, "token_store": STORE}}, "login is empty"),
         ({**REFRESHING, "password": ""}, "the password is empty"),
+        ({"login": "client-id", "password": "cs-0815-secret\n"}, "ends with white space or a line break"),
         ({**APPLICATION, "extra": {"refresh_token": SEED}}, "extra 'token_store'"),
         ({**APPLICATION, "extra": {"auth": "refresh_token"}}, "extra 'token_store'"),
     ],
 )
-def test_a_part_that_is_missing_is_named(fields: dict[str, Any], missing: str) -> None:
+def test_a_part_that_is_missing_or_damaged_is_named(fields: dict[str, Any], missing: str) -> None:
     message = error_of(**fields)
     assert missing in message
     assert not [secret for secret in (TOKEN, "cs-0815-secret", SEED) if secret in message]
@@ -313,7 +314,16 @@ def test_proxies_are_urls_by_scheme_also_as_json_text() -> None:
     assert extra(proxies=json.dumps(proxies)).transport.proxies == proxies
 
 
-@pytest.mark.parametrize("value", ["http://u:hunter22@proxy", ["hunter22"], {"https": {"u": "hunter22"}}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://u:hunter22@proxy",
+        ["hunter22"],
+        {"https": {"u": "hunter22"}},
+        {"https": "http://u:hunter22@[::1"},
+        {"https": "http://u:hunter22@pr\u2100xy"},
+    ],
+)
 def test_other_proxies_are_refused_and_not_shown(value: object) -> None:
     message = error_of(extra={"proxies": value})
     assert "'proxies' must be an object" in message
