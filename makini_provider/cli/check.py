@@ -79,16 +79,17 @@ def check(arguments: argparse.Namespace) -> Printed:
     """
     # As Airflow's own commands about connections do: outside a task, it is the database that holds them.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-    from makini_provider.cli.known_connections import listed, not_listed
+    from makini_provider.cli.known_connections import known
     from makini_provider.hooks.doctor import check_up
     from makini_provider.operators.planning import DagSettings, expand_resources
 
     names: Sequence[str] = arguments.conn_id or ()
+    missing: list[str] = []
     if arguments.all:
-        names = list(dict.fromkeys([*names, *listed()]))
+        listed, missing = known()
+        names = list(dict.fromkeys([*names, *listed]))
     elif not names:
         names = DagSettings.from_environment().conn_ids
-    missing = list(not_listed()) if arguments.all else []
     resources = _resources(arguments.resources)
     found = [check_up(name, expand_resources(resources) if resources else None) for name in names]
     code = 0 if found and all(one.works for one in found) else 1

@@ -11,12 +11,22 @@ from makini_provider.hooks.connection import CONNECTION_TYPE
 _PREFIX: Final = "AIRFLOW_CONN_"
 
 
-def listed() -> list[str]:
-    """The ids of those in the environment and in the metadata database."""
-    return sorted({*_in_the_environment(), *_in_the_database()})
+def known() -> tuple[list[str], list[str]]:
+    """The ids of those in the environment and in the metadata database, and, in words, what is not listed."""
+    missing = list(_not_listed())
+    try:
+        stored = _in_the_database()
+    except Exception as error:
+        # Workers have none. The error's text may hold the database's URL.
+        missing.append(
+            f"connections of the metadata database, which can't be read here ({type(error).__name__}): run it"
+            " where Airflow's database can be reached, such as on the api-server."
+        )
+        stored = []
+    return sorted({*_in_the_environment(), *stored}), missing
 
 
-def not_listed() -> Iterator[str]:
+def _not_listed() -> Iterator[str]:
     """What can hold connections and can't be asked which, in words."""
     from airflow.configuration import conf
 

@@ -100,3 +100,20 @@ def test_all_finds_those_of_the_database_and_of_the_environment_and_says_what_it
     (not_listed,) = found["not_listed"]  # type: ignore[misc]
     assert "LocalFilesystemBackend" in not_listed
     assert "tok-wrong-4711" not in checked.output
+
+
+def test_all_works_where_the_database_can_not_be_reached_as_on_a_worker(
+    home: AirflowHome, sandbox: Sandbox
+) -> None:
+    connection = {"conn_type": "makini", "host": sandbox.url, "password": TOKEN}
+    checked = home.command(
+        *("python", "-m", "makini_provider", "check", "--all", "--json", "--resources", "eam/sites"),
+        AIRFLOW_CONN_MAKINI_IN_ENVIRONMENT=json.dumps(connection),
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{home.folder}/no/such/folder/airflow.db?key=db-4711",
+    )
+    assert checked.code == 0, checked.output
+    found = document(checked)
+    assert [one["source"] for one in found["connections"]] == ["makini_in_environment"]  # type: ignore[attr-defined]
+    (not_listed,) = found["not_listed"]  # type: ignore[misc]
+    assert "metadata database" in not_listed
+    assert "db-4711" not in checked.output
