@@ -15,6 +15,7 @@ import msgspec
 from makini_provider.api.auth import Unsigned
 from makini_provider.api.errors import (
     ClientRefusedError,
+    MakiniNotFoundError,
     MakiniProtocolError,
     MakiniStatusError,
     MalformedAnswerError,
@@ -181,6 +182,14 @@ def read_json(answer: Answer) -> Any:
 def _explained(error: MakiniStatusError, *, refreshing: bool) -> MakiniStatusError | None:
     """The error of a refusal by its cause; ``None`` where it says enough already."""
     code = (error.code or "").lower()
+    if error.status == 404:
+        return MakiniNotFoundError(
+            error.message,
+            remedy="Check the connection's host: there is no token endpoint below it.",
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+        )
     if error.status not in (400, 401, 403) or (error.status == 400 and code in _OF_THE_REQUEST):
         return None
     # Servers of this make answer a spent refresh token with 400 or 401, by several codes.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import msgspec
 
 from makini_provider.api.causes import Asked, Findings, WayIn
 from makini_provider.api.client import INTEGRATION_PATH, MakiniClient
@@ -13,9 +16,11 @@ from makini_provider.api.errors import (
     MakiniConnectionError,
     MakiniError,
     MakiniStatusError,
+    MalformedAnswerError,
 )
 from makini_provider.api.resources import get_resource
 from makini_provider.api.token_shape import TokenShape
+from makini_provider.api.transport import Answer
 from makini_provider.api.wording import conclude
 
 # Every kind of system has sites; which kind this one is shows in which list answers.
@@ -96,11 +101,35 @@ def _ask_for_lists(client: MakiniClient, found: Findings) -> None:
 
 
 def _ask(client: MakiniClient, path: str, resource: str, *, again: bool = False) -> Asked:
+    check = _is_json if again else _is_list
     try:
-        client.transport.request("GET", path, query=[("per_page", "1"), ("page", "1")])
+        client.transport.request("GET", path, query=[("per_page", "1"), ("page", "1")], check=check)
     except MakiniError as error:
         return Asked(f"GET {path}", error, resource, again)
     return Asked(f"GET {path}", None, resource, again)
+
+
+class _ListAnswer(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+def _is_list(answer: Answer) -> None:
+    """Check that a list was answered, be it as it may: a login page with status 200 gives no access."""
+    _decode(answer, _ListAnswer)
+
+
+def _is_json(answer: Answer) -> None:
+    _decode(answer, Any)
+
+
+def _decode(answer: Answer, kind: Any) -> None:
+    try:
+        msgspec.json.decode(answer.body.removeprefix(codecs.BOM_UTF8), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise MalformedAnswerError(
+            "the answer is not one of Makini's API.",
+            remedy="Check the connection's host: a proxy or a login page may answer in the API's place.",
+        ) from None
 
 
 def _ask_for_the_connection(

@@ -263,6 +263,9 @@ def look_at_the_lists(counted: Sequence[Counted], *, all_wanted: bool) -> Iterat
             yield Finding("records", Level.NOTE, text, {"domain": domain, "readable": False})
             continue
         yield from (_list_finding(one, wanted=all_wanted) for one in of_domain)
+    if not all_wanted and all(one.failure for one in counted):
+        text = f"none of the {len(counted)} common lists can be read; --resources names others"
+        yield Finding("records", Level.FAILURE, text)
 
 
 def _list_finding(one: Counted, *, wanted: bool) -> Finding:

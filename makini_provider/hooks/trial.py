@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from makini_provider.api.client import Integration, MakiniClient
+from makini_provider.api.client import UNTOLD, Integration, MakiniClient
 from makini_provider.api.connections import connection_id, is_usable
 from makini_provider.api.errors import MakiniForbiddenError, MakiniNotFoundError
 from makini_provider.api.probing import COMMON_LISTS
@@ -19,6 +19,7 @@ def try_out(client: MakiniClient) -> tuple[bool, str]:
     """
     integration = client.integration()
     source = _source(integration)
+    missing = 0
     if integration.sync_status == "fail":
         return False, (
             f"{source}. The token is good, but Makini can't log in to the connected system any more "
@@ -27,10 +28,18 @@ def try_out(client: MakiniClient) -> tuple[bool, str]:
     for name in COMMON_LISTS:
         try:
             count = client.count(get_resource(name))
-        except (MakiniNotFoundError, MakiniForbiddenError):
+        except MakiniNotFoundError:
+            missing += 1
+            continue
+        except MakiniForbiddenError:
             continue
         found = "is readable" if count is None else f"has {count} record{'' if count == 1 else 's'}"
         return True, f"{source}. {name} {found}."
+    if integration is UNTOLD and missing == len(COMMON_LISTS):
+        return False, (
+            f"Nothing of Makini's API is there: {', '.join(COMMON_LISTS)} are answered with 404. "
+            "Check the connection's host."
+        )
     return False, (
         f"{source}. The token is accepted, but none of {', '.join(COMMON_LISTS)} can be read: "
         "check the permissions of the connected system's account."

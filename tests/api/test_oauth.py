@@ -269,6 +269,14 @@ def test_other_refusals_blame_no_credentials(
         assert type(caught.value) is kind
 
 
+def test_a_token_endpoint_that_is_not_there_blames_the_host(
+    server: ScriptedServer, endpoint: TokenEndpoint
+) -> None:
+    server.otherwise = reply(404)
+    with pytest.raises(MakiniNotFoundError, match="Check the connection's host"):
+        endpoint.application_token()
+
+
 @pytest.mark.parametrize("answer", [reply(500, "<html>"), reply(302), CUT, reply(200, "{")])
 def test_no_failure_and_no_log_shows_a_secret(
     server: ScriptedServer,

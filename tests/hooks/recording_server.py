@@ -68,7 +68,7 @@ class RecordingServer:
                     Received(self.command, target.path, dict(parse_qsl(target.query)), self.headers, body)
                 )
                 reply = server.replies.pop(0) if len(server.replies) > 1 else server.replies[0]
-                payload = json.dumps(reply.body).encode()
+                payload = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                     self.send_header(name, value)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from recording_server import RecordingServer, Reply
 
 from makini_provider.api.causes import Asked, Findings, cause_told, find_cause, status_tells
 from makini_provider.api.diagnosis import Cause, Diagnosis
@@ -73,6 +74,14 @@ def sandbox(server: Sandbox) -> Iterator[Sandbox]:
     server.store.set_integration(sync_status="done", sync_updated_at="2026-08-01T11:00:00Z")
     server.token = TOKEN
     server.store.clock.set(NOW)
+
+
+@pytest.fixture
+def server_of_pages() -> Iterator[str]:
+    """The URL of something that answers whatever it is asked with a page for people."""
+    with RecordingServer() as pages:
+        pages.replies = [Reply(b"<html>Please log in</html>", headers={"Content-Type": "text/html"})]
+        yield pages.url
 
 
 def refused(hook: MakiniHook, resource: str = "eam/assets") -> MakiniStatusError:
@@ -301,6 +310,16 @@ def test_a_token_that_is_accepted_is_said_to_be(sandbox: Sandbox, connect: Conne
         diagnosis = hook.diagnose()
     assert (diagnosis.cause, diagnosis.is_dead, diagnosis.actions) == (Cause.NONE, False, ())
     assert len(sandbox.requests) == 2
+
+
+def test_a_login_page_with_status_200_is_no_access(connect: Connect, server_of_pages: str) -> None:
+    with connect(host=server_of_pages, password=TOKEN) as hook:
+        diagnosis = hook.diagnose()
+        works, message = hook.test_connection()
+    assert diagnosis.cause is Cause.UNKNOWN
+    assert diagnosis.readable == ()
+    assert "login page" in str(diagnosis)
+    assert (works, "host" in message) == (False, True)
 
 
 def test_a_refusal_that_is_over_is_not_explained_away(sandbox: Sandbox, connect: Connect) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from makini_provider.api.errors import MakiniNotFoundError
 from makini_provider.api.token_pair import TokenPair
-from makini_provider.hooks.checkup import Finding, Level, look_at_the_clock
+from makini_provider.hooks.checkup import Counted, Finding, Level, look_at_the_clock, look_at_the_lists
 from makini_provider.hooks.doctor import CheckUp, check_up
 from makini_provider.hooks.makini import MakiniHook
 from makini_provider.sandbox import Behaviour, Sandbox, make_token
@@ -100,6 +101,14 @@ def test_a_list_without_permission_is_a_warning_and_a_failure_where_it_was_asked
     assert finding.facts["status"] == 403
     assert found.works
     assert not check(["eam/assets"]).works
+
+
+def test_where_no_list_can_be_read_the_connection_does_not_work() -> None:
+    gone = MakiniNotFoundError("there is no such list", status=404)
+    found = look_at_the_lists(
+        [Counted(name, failure=gone) for name in ("eam/sites", "wms/sites")], all_wanted=False
+    )
+    assert [one.level for one in found] == [Level.NOTE, Level.NOTE, Level.FAILURE]
 
 
 def test_a_kind_of_system_that_is_not_there_is_one_line(

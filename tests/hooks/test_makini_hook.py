@@ -555,6 +555,16 @@ def test_a_connection_that_may_read_nothing_is_not_good(hook: MakiniHook, server
     assert "permissions" in message
 
 
+def test_a_host_without_the_api_is_not_called_a_matter_of_permissions(
+    hook: MakiniHook, server: RecordingServer
+) -> None:
+    server.replies = [Reply(status=404)]
+    works, message = hook.test_connection()
+    assert not works
+    assert "Check the connection's host" in message
+    assert "accepted" not in message
+
+
 def test_a_connection_whose_system_must_be_connected_again_is_not_good(
     hook: MakiniHook, server: RecordingServer
 ) -> None:
