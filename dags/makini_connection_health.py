@@ -47,7 +47,10 @@ A failed task calls what `MAKINI_NOTIFIER` names.
 def makini_connection_health() -> None:
     @task(retries=3, retry_delay=timedelta(minutes=1), on_failure_callback=NOTIFIERS)
     def sources(params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        return plan_sources(SETTINGS, params or {})
+        from makini_provider.operators.customers import watched_sources_of
+
+        # The syncs leave out a customer whose access has died: here it must fail, so that somebody knows.
+        return plan_sources(SETTINGS, params or {}, watched_sources_of)
 
     found = sources()
     access = MakiniGateOperator.partial(

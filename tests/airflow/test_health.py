@@ -111,6 +111,25 @@ def test_a_watermark_that_stands_still_fails_on_its_own_and_is_told(
     assert f"everything before {stands:%Y-%m-%d %H:%M} UTC is there, which is 3 days ago" in one["text"]
 
 
+def test_a_customer_whom_the_syncs_leave_out_for_a_fault_is_checked_all_the_same(
+    runner: DagRunner, environment: dict[str, str], sandboxes: dict[str, Sandbox]
+) -> None:
+    first, second = list(sandboxes["beta"].tenants.connections)[:2]
+    authority = sandboxes["beta"].authority
+    fields = json.loads(environment["AIRFLOW_CONN_BETA"])
+    fields |= {"login": authority.client_id, "password": authority.client_secret}
+    environment |= {"AIRFLOW_CONN_BETA": json.dumps(fields), "MAKINI_CONN_IDS": "beta"}
+    sandboxes["beta"].tenants.set(second, {"status": "reauthorization_required"})
+    try:
+        syncs = runner.run("makini_initial_sync", environment)
+        health = runner.run("makini_connection_health", environment)
+    finally:
+        sandboxes["beta"].tenants.set(second, {"status": "connected"})
+    assert f"beta/{first}" in states(syncs)["gate"]
+    assert f"beta/{second}" not in states(syncs)["gate"]
+    assert {f"beta/{first}", f"beta/{second}"} <= set(states(health)["access"])
+
+
 def test_where_nothing_has_landed_there_is_nothing_to_be_late(
     runner: DagRunner, environment: dict[str, str]
 ) -> None:

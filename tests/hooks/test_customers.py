@@ -10,12 +10,12 @@ import pytest
 
 from makini_provider.api.connections import is_usable
 from makini_provider.api.errors import MakiniConfigurationError, MakiniServerError
-from makini_provider.operators.customers import sources_of
+from makini_provider.operators.customers import sources_of, watched_sources_of
 from makini_provider.operators.planning import DagSettings, plan_items
 from makini_provider.sandbox import Behaviour, Sandbox
 from makini_provider.sync.streams import Source
 
-FIRST, SECOND, THIRD = "09000207611898", "09000207611899", "09000207611900"
+FIRST, SECOND, THIRD, LAST = "09000207611898", "09000207611899", "09000207611900", "09000207611901"
 
 
 @pytest.fixture
@@ -63,6 +63,16 @@ def test_who_can_not_be_read_is_left_out_and_that_is_said(
         f"{SECOND}, Harbour Mill Paper, is left out: its status is 'reauthorization_required'" in caplog.text
     )
     assert f"{THIRD} is Eastgate Cold Stores (connected)" in caplog.text
+
+
+def test_who_has_lost_access_is_watched_and_who_was_switched_off_is_not(sandbox: Sandbox) -> None:
+    sandbox.tenants.set(THIRD, {"status": "disabled"})
+    try:
+        # Of the last one the sandbox says that it is disconnected.
+        assert watched_sources_of("app") == [Source("app", key) for key in (FIRST, SECOND, LAST)]
+        assert sources_of("app") == [Source("app", key) for key in (FIRST, SECOND)]
+    finally:
+        sandbox.tenants.set(THIRD, {"status": "connected"})
 
 
 def test_a_failure_that_may_pass_fails_the_plan_so_that_it_is_tried_again(sandbox: Sandbox) -> None:
