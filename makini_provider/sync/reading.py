@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Final
 
-from makini_provider.api.dialects import ListQuery, Page
-from makini_provider.api.errors import AnswerTooLargeError, MakiniStatusError
-from makini_provider.api.records import Record, format_instant
+from makini_provider.api.dialects import Page
+from makini_provider.api.records import Record
 from makini_provider.api.resources import Resource
+from makini_provider.sync.cursor_list import CursorList, ListClient
 from makini_provider.sync.habits import (
     COARSER,
     DAY,
@@ -34,16 +34,6 @@ _NO_CHANCE: Final = 10
 _MOST_ASKED_FOR_TWICE: Final = 0.1
 """The part of a page that may be asked for again to start the next one at a full second."""
 _FAR_AHEAD: Final = timedelta(days=3650)
-
-
-class ListClient(Protocol):
-    """What reading needs of the API."""
-
-    page_size: int
-
-    def list_page(self, resource: Resource, query: ListQuery) -> tuple[Page, datetime]:
-        """Ask for one page; return it, and when it was asked for by the server's clock."""
-        ...
 
 
 class Reader:
@@ -65,19 +55,11 @@ class Reader:
         undated: bool = False,
         habits: ServerHabits | None = None,
     ) -> None:
-        if resource.cursor_field is None:
-            raise ValueError(f"{resource.name} has no cursor field")
-        self._client = client
-        self._resource = resource
-        self._cursor = resource.cursor_field
-        self._filters = dict(filters or {})
-        self._undated = undated
-        self._page_size = client.page_size
         self.habits = habits or ServerHabits()
-        self._precision = self.habits.precision
-        """What this reader goes by. What others find out counts from its next hop on: a change in the middle
-        of one would ask for something else than what is then taken for complete."""
-
+        self._list = CursorList(client, resource, dict(filters or {}), self.habits)
+        self._resource = resource
+        self._cursor = self._list.cursor
+        self._undated = undated
         self._latest: Page | None = None
         """The list's other end, where it was asked for already."""
 
@@ -114,9 +96,9 @@ class Reader:
     def _has_undated(self) -> bool:
         for _ in range(3):
             # Sorted by their time, undated records stand at one of the ends, wherever the server puts them.
-            first, _ = self._first_page({}, ascending=True, page_size=1)
-            dated = self._count({"gteq": EARLIEST})
-            last, _ = self._first_page({}, ascending=False)
+            first, _ = self._list.first_page({}, ascending=True, page_size=1)
+            dated = self._list.count({"gteq": EARLIEST})
+            last, _ = self._list.first_page({}, ascending=False)
             self._latest = last
             if any(_is_undated(record) for record in (*first.records, *last.records)):
                 return True
@@ -129,15 +111,14 @@ class Reader:
     def count_from(self, instant: datetime) -> int | None:
         """How many records have a cursor from an instant on; ``None`` where that can't be told."""
         try:
-            return self._count({"gteq": instant})
+            return self._list.count({"gteq": instant})
         except NotHonouredError:
             return None
 
     def twin(self) -> Reader:
         """Another reader of the same list, for another thread."""
-        return Reader(
-            self._client, self._resource, filters=self._filters, undated=self._undated, habits=self.habits
-        )
+        client, filters = self._list.client, self._list.filters
+        return Reader(client, self._resource, filters=filters, undated=self._undated, habits=self.habits)
 
     def examine(self) -> None:
         """Put filter, sort and precision to the test; :attr:`habits` tell what was found."""
@@ -162,7 +143,7 @@ class Reader:
         position = safe = window.start  # everything before ``safe`` is delivered for certain
         before: _Hop | None = None
         while self.habits.filters and self.habits.sorts:
-            precision = self._precision = self._known_precision
+            precision = self._list.adopt_precision()
             hop = self._hop(position)
             last = hop.last
             step = self._step(hop)
@@ -180,7 +161,7 @@ class Reader:
                 # A whole second beyond the end, in case the server sorts only to the second.
                 missed = [*missed, *self._unshown(hop, cut(last, step))]
                 finished = True
-            if self._known_precision != precision:
+            if self._list.known_precision != precision:
                 # What came since was judged by a finer measure than the server goes by.
                 position, before = safe, None
                 continue
@@ -202,7 +183,7 @@ class Reader:
                 yield Batch([r for r in missed if self._wanted(r, window)], hop.read_at)
             if block:
                 self._prove_precision(last)
-            if self._known_precision != precision:
+            if self._list.known_precision != precision:
                 position, before = safe, None
                 continue
             if block:
@@ -219,13 +200,13 @@ class Reader:
     def _hop(self, position: datetime) -> _Hop:
         """The first page from a position, judged."""
         while True:
-            start = self._floor(position)
-            page, read_at = self._first_page({"gteq": start}, ascending=True)
+            start = self._list.floor(position)
+            page, read_at = self._list.first_page({"gteq": start}, ascending=True)
             hop = _Hop(start, page, read_at)
             coarser = self._judge(hop)
             if coarser is not None:
-                self._go_by(coarser)
-            if self._floor(position) == start:
+                self._list.go_by(coarser)
+            if self._list.floor(position) == start:
                 return hop
 
     def _step(self, hop: _Hop) -> timedelta:
@@ -236,9 +217,9 @@ class Reader:
         shown that this would cost many requests; then their order is the proof. (Without totals it would be
         the only one, so that a full second is the least.)
         """
-        finest = max(self._precision, SECOND) if hop.page.total is None else self._precision
+        finest = max(self._list.precision, SECOND) if hop.page.total is None else self._list.precision
         cursors = [record.cursor for record in hop.page.records if record.cursor is not None]
-        few = max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._page_size)
+        few = max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._list.page_size)
         # A second that fills a page is read as a block; a day would be too much for that.
         for step, most in ((DAY, min(few, len(cursors) / 2)), (SECOND, few)):
             if step > finest and sum(1 for c in cursors if c >= cut(max(cursors), step)) <= most:
@@ -257,7 +238,7 @@ class Reader:
                     filtered = record.cursor >= hop.start
                     what = "sort by" if filtered else "filter on"
                     raise NotHonouredError(f"the server ignored the {what} {self._cursor}", filters=filtered)
-                if coarser > self._precision:
+                if coarser > self._list.precision:
                     return coarser
             latest = max(latest, record.cursor)
         return None
@@ -279,13 +260,13 @@ class Reader:
 
         A number would not do: a shown record that has moved on since makes up for one that was never shown.
         """
-        precision = self._precision
+        precision = self._list.precision
         if end <= hop.start or hop.last is None:
             return []
         self._prove_precision(hop.last)
-        if self._precision != precision:
+        if self._list.precision != precision:
             return []  # What the hop showed is judged anew.
-        page, _ = self._first_page({"gteq": hop.start, "lt": end}, ascending=True)
+        page, _ = self._list.first_page({"gteq": hop.start, "lt": end}, ascending=True)
         self._judge_bounds(page, hop.start, end)
         if page.has_more:
             raise NotHonouredError(f"the server does not sort by {self._cursor}", filters=True)
@@ -296,17 +277,17 @@ class Reader:
 
         A short list or page, equal times, or records that moved between the two requests prove nothing.
         """
-        page = self._latest or self._first_page({"gteq": hop.start}, ascending=False)[0]
+        page = self._latest or self._list.first_page({"gteq": hop.start}, ascending=False)[0]
         self._latest = None
-        descending = [self._floor(r.cursor) for r in page.records if r.cursor is not None]
+        descending = [self._list.floor(r.cursor) for r in page.records if r.cursor is not None]
         for one, next_one in pairwise(descending):
             if next_one > one:
                 coarser = precision_that_explains(one, next_one)
                 if coarser is None:
                     raise NotHonouredError(f"the server ignored the sort by {self._cursor}", filters=True)
-                self._go_by(coarser)
+                self._list.go_by(coarser)
                 return
-        shown = {self._floor(r.cursor) for r in hop.page.records if r.cursor is not None}
+        shown = {self._list.floor(r.cursor) for r in hop.page.records if r.cursor is not None}
         other_end = hop.versions.isdisjoint((r.identity, r.cursor) for r in page.records)
         by_chance = len(hop.page.records) <= _NO_CHANCE or len(shown) < 2
         if not by_chance and descending and descending[0] > max(shown) and other_end:
@@ -315,14 +296,14 @@ class Reader:
     def _prove_precision(self, last: datetime) -> None:
         """An upper bound that the server cuts to the second or the day leaves a record's instant empty."""
         while not self.habits.bounds_proved:
-            start = self._floor(last)
+            start = self._list.floor(last)
             # Not by the total, which some servers do not tell.
-            page, _ = self._page({"gteq": start, "lt": start + self._precision}, None, 1, 1)
-            coarser = COARSER.get(self._precision)
+            page, _ = self._list.page({"gteq": start, "lt": start + self._list.precision}, None, 1, 1)
+            coarser = COARSER.get(self._list.precision)
             if page.records:
                 self.habits.bounds_proved = True
             elif coarser is not None:
-                self._go_by(coarser)
+                self._list.go_by(coarser)
             else:
                 raise NotHonouredError(
                     f"the server finds nothing by two bounds of {self._cursor}", filters=True
@@ -332,7 +313,7 @@ class Reader:
         """Walk the records of one instant, second or day, and return where they end."""
         walk = Walk(
             lambda number, size: self._bounded_page(start, end, number, size),
-            page_size=self._page_size,
+            page_size=self._list.page_size,
             wanted=lambda record: self._wanted(record, window),
             what=self._resource.name,
         )
@@ -344,8 +325,8 @@ class Reader:
     ) -> tuple[Page, datetime]:
         """A page of the records of one instant, second or day, and of nothing else."""
         # By its cursor, a record that is updated within the day would move the others up over an edge.
-        sort = (self._precision == DAY and self._steady_sort) or (self._cursor, True)
-        page, read_at = self._page({"gteq": start, "lt": end}, sort, number, page_size)
+        sort = (self._list.precision == DAY and self._steady_sort) or (self._cursor, True)
+        page, read_at = self._list.page({"gteq": start, "lt": end}, sort, number, page_size)
         self._judge_bounds(page, start, end)
         return page, read_at
 
@@ -381,8 +362,8 @@ class Reader:
         wanted: Callable[[Record], bool],
     ) -> Walk:
         return Walk(
-            lambda number, size: self._page(bounds, sort, number, size),
-            page_size=self._page_size,
+            lambda number, size: self._list.page(bounds, sort, number, size),
+            page_size=self._list.page_size,
             wanted=wanted,
             what=self._resource.name,
         )
@@ -397,68 +378,6 @@ class Reader:
     def _steady_sort(self) -> tuple[str, bool] | None:
         """A sort under which new records come last, where the list documents one."""
         return ("createdAt", True) if self._resource.has_created_at else None
-
-    # Requests
-
-    def _first_page(
-        self, bounds: Mapping[str, datetime], *, ascending: bool, page_size: int | None = None
-    ) -> tuple[Page, datetime]:
-        while True:
-            try:
-                return self._page(bounds, (self._cursor, ascending), 1, page_size or self._page_size)
-            except AnswerTooLargeError:
-                if self._page_size == 1 or page_size is not None:
-                    raise
-                self._page_size = max(self._page_size // 2, 1)
-
-    def _page(
-        self, bounds: Mapping[str, datetime], sort: tuple[str, bool] | None, number: int, page_size: int
-    ) -> tuple[Page, datetime]:
-        """Ask for a page; where the server refuses the times as they are written, write them coarser."""
-        while True:
-            written = {f"{self._cursor}:{op}": self._written(value) for op, value in bounds.items()}
-            query = ListQuery(
-                filters={**self._filters, **written},
-                sort=sort[0] if sort else None,
-                ascending=sort[1] if sort else True,
-                page=number,
-                page_size=page_size,
-            )
-            try:
-                return self._client.list_page(self._resource, query)
-            except MakiniStatusError as error:
-                if error.status not in (400, 422):
-                    raise
-                coarser = COARSER.get(self._precision)
-                if bounds and coarser is not None:
-                    self._go_by(coarser)
-                elif bounds:
-                    raise NotHonouredError(
-                        f"the server refused the filter on {self._cursor}", filters=False
-                    ) from error
-                elif sort is not None:
-                    sort = None
-                else:
-                    raise
-
-    def _count(self, bounds: Mapping[str, datetime]) -> int | None:
-        return self._page(bounds, None, 1, 1)[0].total
-
-    @property
-    def _known_precision(self) -> timedelta:
-        return max(self._precision, self.habits.precision)
-
-    def _go_by(self, precision: timedelta) -> None:
-        self._precision = precision
-        self.habits.go_by(precision, f"{self._resource.name}: {self._cursor}")
-
-    def _floor(self, instant: datetime) -> datetime:
-        """Cut an instant to the precision that the server goes by."""
-        return cut(instant, self._precision)
-
-    def _written(self, instant: datetime) -> str:
-        instant = self._floor(instant)
-        return instant.date().isoformat() if self._precision == DAY else format_instant(instant)
 
 
 class _Hop:

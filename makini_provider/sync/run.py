@@ -16,6 +16,7 @@ from makini_provider.api.clock import ServerClock
 from makini_provider.api.dialects import ListQuery
 from makini_provider.api.errors import MakiniConfigurationError, NoInitialSyncError
 from makini_provider.sync.coverage import STALLED_RUNS, Commit, Generation, StreamState
+from makini_provider.sync.cursor_list import ListClient
 from makini_provider.sync.destination import Attempt, CommitFacts, Destination
 from makini_provider.sync.habits import ServerHabits
 from makini_provider.sync.ids import new_id
@@ -29,7 +30,7 @@ from makini_provider.sync.plan import (
     look_ahead,
 )
 from makini_provider.sync.progress import Progress
-from makini_provider.sync.reading import ListClient, Reader
+from makini_provider.sync.reading import Reader
 from makini_provider.sync.streams import Stream
 from makini_provider.sync.walking import Walk
 from makini_provider.sync.windows import Window, subtract

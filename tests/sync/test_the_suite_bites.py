@@ -34,7 +34,7 @@ def page_numbers(patch: pytest.MonkeyPatch) -> None:
         number, more = 1, True
         while more:
             bounds = {"gteq": window.start, "lt": window.end}
-            page, read_at = self._page(bounds, (self._cursor, True), number, self._page_size)
+            page, read_at = self._list.page(bounds, (self._cursor, True), number, self._list.page_size)
             number, more = number + 1, page.has_more
             yield Batch(page.records, read_at, None if more else window.end)
 
@@ -45,7 +45,7 @@ def no_ties(patch: pytest.MonkeyPatch) -> None:
     """Going on behind a page of equal times as if it were all of them."""
 
     def block(self: Reader, start: datetime, end: datetime, window: Window) -> Any:
-        page, read_at = self._bounded_page(start, end, 1, self._page_size)
+        page, read_at = self._bounded_page(start, end, 1, self._list.page_size)
         yield Batch([r for r in page.records if self._wanted(r, window)], read_at)
         return end
 
