@@ -221,7 +221,7 @@ class Reader:
         cursors = [record.cursor for record in hop.page.records if record.cursor is not None]
         few = max(_NO_CHANCE, _MOST_ASKED_FOR_TWICE * self._list.page_size)
         # A second that fills a page is read as a block; a day would be too much for that.
-        for step, most in ((DAY, min(few, len(cursors) / 2)), (SECOND, few)):
+        for step, most in ((DAY, min(few, len(cursors)) / 2), (SECOND, few)):
             if step > finest and sum(1 for c in cursors if c >= cut(max(cursors), step)) <= most:
                 return step
         return finest

@@ -16,6 +16,7 @@ from airflow_home import BIN, HERE, AirflowHome, DagRunner, clean_environment, k
 from landing import Landing, asked_from, cursor, since, truth, window
 
 from makini_provider.sandbox import Behaviour, Sandbox
+from makini_provider.sync.windows import EARLIEST
 
 pytestmark = pytest.mark.airflow
 
@@ -120,12 +121,11 @@ def test_a_try_after_a_kill_begins_at_the_last_commit(tmp_path: Path, sandbox: S
     sandbox.forget_requests()
     receipt = task.run("initial", run_id)
     assert window(receipt) == (missing.start, missing.end)
-    assert min(asked_from(sandbox, RESOURCE)[2:]) == missing.start
+    # What is asked for from the beginning of time on only counts whether there are records without a time.
+    assert min(at for at in asked_from(sandbox, RESOURCE) if at > EARLIEST) == missing.start
     every = since(RESOURCE, truth(sandbox, RESOURCE), state.open.start)
     assert task.landing.records(RESOURCE) == every
     assert receipt["records"] == len(every) - kept
-    # Each page begins with the last record of the one before.
-    assert receipt["pages"] <= (len(every) - kept) / (PAGE - 1) + 2
     assert task.landing.state(RESOURCE).current == state.open
 
 
