@@ -10,21 +10,16 @@ many attempts, and kept until someone replays or forgets it.
   that no interleaving takes an update for a repetition of one already claimed.
 - **A lease** is a token. Who comes back after another has claimed the event is refused.
 
-PostgreSQL serves many receivers and workers; SQLite those of one machine. Times are those of the PostgreSQL
-server, since clocks of several machines differ.
+PostgreSQL serves many receivers and workers; SQLite those of one machine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
@@ -32,20 +27,16 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    create_engine,
     delete,
-    event,
     exists,
     func,
-    make_url,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from makini_provider.api.errors import LeaseLostError, MakiniConfigurationError, MakiniInboxError
+from makini_provider.api.errors import LeaseLostError
 from makini_provider.sync.ids import new_id
+from makini_provider.webhooks.database import Database
 from makini_provider.webhooks.schema import EVENTS, LONGEST_TEXT, TALLIES, Instant, migrate
 
 log = logging.getLogger(__name__)
@@ -58,8 +49,6 @@ LONGEST_PAUSE: Final = timedelta(hours=1)
 _LONGEST_ERROR: Final = 2_000
 _TALLIES_KEPT: Final = timedelta(days=90)
 """At least: what was counted says when a webhook came last, also where events are forgotten at once."""
-_SECONDS_TO_WAIT: Final = 5
-"""For a connection to PostgreSQL, and for SQLite's lock. Makini waits 10 s for its answer."""
 
 _c = EVENTS.c
 _OPEN = _c.finished_at.is_(None)
@@ -160,35 +149,29 @@ class Inbox:
     """
 
     def __init__(self, url: str | URL, *, max_attempts: int = DEFAULT_MAX_ATTEMPTS) -> None:
-        self._url = _with_driver(url)
+        self._database = Database(url)
         self._max_attempts = max_attempts
-        self.embedded = self._url.get_backend_name() == "sqlite"
-        self._insert = (sqlite if self.embedded else postgresql).insert
-        if self.embedded:
-            self._prepare_file()
-            self._engine = create_engine(self._url, hide_parameters=True)
-            event.listen(self._engine, "connect", _set_up_sqlite)
-            event.listen(self._engine, "begin", _begin_sqlite)
-        else:
-            self._engine = create_engine(
-                self._url, hide_parameters=True, pool_pre_ping=True, connect_args=_postgresql_arguments()
-            )
         try:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 migrate(connection)
         except Exception:
             self.close()
             raise
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it is a SQLite file: of this machine alone."""
+        return self._database.embedded
+
     def __str__(self) -> str:
-        return self._url.render_as_string(hide_password=True)
+        return str(self._database)
 
     def __repr__(self) -> str:
         return f"Inbox({str(self)!r})"
 
     def close(self) -> None:
         """Close the connections to the database."""
-        self._engine.dispose()
+        self._database.close()
 
     # The receiver's side
 
@@ -209,8 +192,8 @@ class Inbox:
         ordered = sorted(rows, key=lambda row: (row["endpoint"], row["event_id"] or row["unclaimed_digest"]))
         # The same for all, so that they stay in the order of their ids, which is that of receipt.
         due_at = datetime.now(UTC) if self.embedded else func.now()
-        insert = self._insert(EVENTS).values(due_at=due_at).on_conflict_do_nothing().returning(_c.id)
-        with self._transaction() as connection:
+        insert = self._database.insert(EVENTS).values(due_at=due_at).on_conflict_do_nothing().returning(_c.id)
+        with self._database.transaction() as connection:
             new = set(connection.execute(insert, ordered).scalars())
         return [row["id"] in new for row in rows]
 
@@ -228,8 +211,8 @@ class Inbox:
         :param lease: how long the worker has; more than the work on all of them takes
         """
         token = new_id()
-        with self._transaction() as connection:
-            now = self._now(connection)
+        with self._database.transaction() as connection:
+            now = self._database.now(connection)
             rows = connection.execute(
                 select(
                     _c.id,
@@ -288,8 +271,8 @@ class Inbox:
 
         :raises LeaseLostError: the lease has passed and the event is another's
         """
-        with self._transaction() as connection:
-            self._finish(connection, event, _finished("done", self._now(connection)))
+        with self._database.transaction() as connection:
+            self._finish(connection, event, _finished("done", self._database.now(connection)))
 
     def retry(self, event: Event, error: str, *, delay: timedelta | None = None) -> bool:
         """The event could not be processed this time.
@@ -300,8 +283,8 @@ class Inbox:
         :raises LeaseLostError: the lease has passed and the event is another's
         """
         again = event.attempts < self._max_attempts
-        with self._transaction() as connection:
-            now = self._now(connection)
+        with self._database.transaction() as connection:
+            now = self._database.now(connection)
             values = _finished("dead", now, error)
             if again:
                 due_at = now + (_pause(event.attempts) if delay is None else delay)
@@ -314,15 +297,15 @@ class Inbox:
 
         :raises LeaseLostError: the lease has passed and the event is another's
         """
-        with self._transaction() as connection:
-            self._finish(connection, event, _finished("dead", self._now(connection), error))
+        with self._database.transaction() as connection:
+            self._finish(connection, event, _finished("dead", self._database.now(connection), error))
 
     # The operator's side
 
     def waiting(self) -> bool:
         """Whether a worker would find something to claim."""
-        with self._transaction(write=False) as connection:
-            due = exists().where(_OPEN, _c.due_at <= self._now(connection))
+        with self._database.transaction(write=False) as connection:
+            due = exists().where(_OPEN, _c.due_at <= self._database.now(connection))
             return bool(connection.execute(select(due)).scalar_one())
 
     def counts(self, endpoint: str | None = None) -> Counts:
@@ -332,10 +315,10 @@ class Inbox:
         """
         count = select(_c.state, func.count().label("events")).group_by(_c.state)
         oldest = select(func.min(_c.received_at, type_=Instant())).where(_OPEN)
-        with self._transaction(write=False) as connection:
+        with self._database.transaction(write=False) as connection:
             rows = connection.execute(_of(endpoint, count)).all()
             since = connection.execute(_of(endpoint, oldest)).scalar_one()
-            now = self._now(connection)
+            now = self._database.now(connection)
         events = {row.state: row.events for row in rows}
         return Counts(
             waiting=events.get("waiting", 0),
@@ -354,7 +337,7 @@ class Inbox:
         columns = (_c.id, _c.endpoint, _c.type, _c.event_id, _c.payload, _c.received_at, _c.attempts)
         query = select(*columns, _c.finished_at.label("died_at"), _c.last_error.label("error"))
         query = query.where(_c.state == "dead").order_by(_c.finished_at.desc(), _c.id.desc()).limit(limit)
-        with self._transaction(write=False) as connection:
+        with self._database.transaction(write=False) as connection:
             rows = connection.execute(_of(endpoint, query)).all()
         return [DeadLetter(**_plain(row)) for row in rows]
 
@@ -370,8 +353,13 @@ class Inbox:
             again = again.where(_c.id.in_(list(ids)))
         if endpoint is not None:
             again = again.where(_c.endpoint == endpoint)
-        with self._transaction() as connection:
-            values = {"state": "waiting", "attempts": 0, "finished_at": None, "due_at": self._now(connection)}
+        with self._database.transaction() as connection:
+            values = {
+                "state": "waiting",
+                "attempts": 0,
+                "finished_at": None,
+                "due_at": self._database.now(connection),
+            }
             return connection.execute(again.values(**values)).rowcount
 
     def forget(self, older_than: timedelta, *, states: Sequence[State] = ("done",)) -> int:
@@ -381,15 +369,15 @@ class Inbox:
         :param states: ``done``, and ``dead`` for who has looked at those
         :return: how many there were
         """
-        with self._transaction() as connection:
-            now = self._now(connection)
+        with self._database.transaction() as connection:
+            now = self._database.now(connection)
             connection.execute(delete(TALLIES).where(TALLIES.c.hour < now - max(older_than, _TALLIES_KEPT)))
             finished = delete(EVENTS).where(_c.state.in_(states), _c.finished_at < now - older_than)
             return connection.execute(finished).rowcount
 
     def add_tallies(self, tallies: Sequence[Tally]) -> None:
         """Add to what the receivers have counted."""
-        insert = self._insert(TALLIES)
+        insert = self._database.insert(TALLIES)
         add = insert.on_conflict_do_update(
             index_elements=list(TALLIES.primary_key),
             set_={"number": TALLIES.c.number + insert.excluded.number},
@@ -397,7 +385,7 @@ class Inbox:
         # In an order that all receivers share, as above.
         rows = sorted((asdict(tally) for tally in tallies), key=lambda row: tuple(row.values()))
         if rows:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 connection.execute(add, rows)
 
     def tallies(self, within: timedelta) -> list[Tally]:
@@ -405,32 +393,12 @@ class Inbox:
 
         :param within: how far to look back
         """
-        with self._transaction(write=False) as connection:
-            recent = TALLIES.c.hour > self._now(connection) - within - timedelta(hours=1)
+        with self._database.transaction(write=False) as connection:
+            recent = TALLIES.c.hour > self._database.now(connection) - within - timedelta(hours=1)
             rows = connection.execute(select(TALLIES).where(recent).order_by(TALLIES.c.hour.desc())).all()
         return [Tally(**row._mapping) for row in rows]
 
     # How it is done
-
-    @contextlib.contextmanager
-    def _transaction(self, *, write: bool = True) -> Iterator[Connection]:
-        try:
-            engine = self._engine.execution_options(makini_write=write)
-            with engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            # The text behind the first line may show values, and the statement says nothing to a user.
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            raise MakiniInboxError(
-                f"the inbox {self} can't be used: {reason}",
-                remedy="Check that the database is up, has space, and lets its user create tables.",
-            ) from None
-
-    def _now(self, connection: Connection) -> datetime:
-        if self.embedded:
-            return datetime.now(UTC)
-        now: datetime = connection.execute(select(func.clock_timestamp(type_=Instant()))).scalar_one()
-        return now
 
     def _finish(self, connection: Connection, event: Event, values: dict[str, Any]) -> None:
         mine = update(EVENTS).where(_c.id == event.id, _c.lease == event.lease, _OPEN)
@@ -438,18 +406,6 @@ class Inbox:
             raise LeaseLostError(
                 f"event {event.id} of the inbox is no longer claimed by this worker: its lease has passed.",
                 remedy="Give longer leases, or claim fewer events at a time.",
-            )
-
-    def _prepare_file(self) -> None:
-        if self._url.database and self._url.database != ":memory:":
-            try:
-                Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise MakiniInboxError(f"the folder of the inbox {self} can't be made: {error}.") from error
-        else:
-            raise MakiniConfigurationError(
-                "the inbox would be in memory and lost with the process.",
-                remedy="Name a file: sqlite:////var/lib/airflow/makini-inbox.db.",
             )
 
 
@@ -512,56 +468,3 @@ def _key(text: str) -> str:
     if _text(text) == text and len(text) <= LONGEST_TEXT and not text.startswith("sha256:"):
         return text
     return f"sha256:{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-def _with_driver(url: str | URL) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise MakiniConfigurationError(
-            "the inbox's URL is none.", remedy="Write it like postgresql://user:password@host:5432/database."
-        ) from None
-    backend = {"postgres": "postgresql"}.get(parsed.get_backend_name(), parsed.get_backend_name())
-    if backend == "sqlite":
-        return parsed.set(drivername="sqlite")
-    if backend != "postgresql":
-        raise MakiniConfigurationError(
-            f"the inbox can't be in a database of the kind {backend!r}.",
-            remedy="Use PostgreSQL (postgresql://…), or SQLite on a single machine (sqlite:///…).",
-        )
-    # Airflow's own PostgreSQL installations have either of the two.
-    driver = next((name for name in ("psycopg", "psycopg2") if find_spec(name)), None)
-    if driver is None:
-        raise MakiniConfigurationError(
-            "the inbox is in PostgreSQL, for which no driver is installed.",
-            remedy="Install airflow-provider-makini[postgres].",
-        )
-    return parsed.set(drivername=f"postgresql+{driver}")
-
-
-def _postgresql_arguments() -> dict[str, Any]:
-    # A server that has vanished from the network must be noticed before Makini gives up on its request.
-    # The timeout is for what was sent. A server that vanishes when it has the query, and owes the answer, is
-    # found out by probes, which the system would begin after two hours.
-    return {
-        "connect_timeout": _SECONDS_TO_WAIT,
-        "tcp_user_timeout": _SECONDS_TO_WAIT * 1_000,
-        "keepalives_idle": _SECONDS_TO_WAIT,
-        "keepalives_interval": 1,
-        "keepalives_count": 3,
-    }
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    # Transactions begin where _begin_sqlite says so, not where the sqlite3 module thinks that one is needed.
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {_SECONDS_TO_WAIT * 1_000}")
-    # Readers do not wait for the writer; a commit is on the disk when it returns.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later would fail where another has written in between.
-    write = connection.get_execution_options().get("makini_write", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

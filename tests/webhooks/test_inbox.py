@@ -381,7 +381,7 @@ def test_a_server_that_vanishes_with_a_query_is_noticed(
 ) -> None:
     """No answer and no end of the connection: only probes tell, and the system's begin after two hours."""
     inbox = open_inbox(postgresql.new_database())
-    with inbox._transaction() as connection:
+    with inbox._database.transaction() as connection:
         told = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
     idle, interval, probes = (int(told[f"keepalives_{name}"]) for name in ("idle", "interval", "count"))
     assert idle + interval * probes < 10, "as long as Makini waits for its answer"
@@ -390,7 +390,7 @@ def test_a_server_that_vanishes_with_a_query_is_noticed(
 def test_a_full_disk_is_an_error_and_not_a_loss(open_inbox: OpenInbox, tmp_path: Path) -> None:
     inbox = open_inbox(f"sqlite:///{tmp_path}/inbox.db")
     assert inbox.put(received(event_id="E-1"))
-    with inbox._engine.connect() as connection:
+    with inbox._database._engine.connect() as connection:
         # A limit of SQLite that behaves as a full disk does.
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
@@ -419,7 +419,7 @@ def test_neither_password_nor_payload_is_in_an_error(
         open_inbox(f"postgresql://user:s3cret@/db?host={tmp_path}")
     assert "s3cret" not in f"{caught.value!r} {caught.value}"
     inbox = open_inbox(f"sqlite:///{tmp_path}/inbox.db")
-    with inbox._engine.begin() as connection:
+    with inbox._database._engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE makini_inbox")
     with pytest.raises(MakiniInboxError) as caught:
         inbox.put(received(b"private"))

@@ -346,7 +346,7 @@ def test_the_next_attempt_waits_as_long_as_the_server_says(world: World) -> None
     plant.before_request = fail
     world.event(body=plant.keys)
     world.drain()
-    with world.inbox._transaction(write=False) as connection:
+    with world.inbox._database.transaction(write=False) as connection:
         (due,) = connection.exec_driver_sql("SELECT due_at FROM makini_inbox").one()
     wait = datetime.fromisoformat(due).replace(tzinfo=UTC) - datetime.now(UTC)
     assert timedelta(minutes=29) < wait < timedelta(minutes=31)

@@ -253,7 +253,7 @@ def test_a_database_that_hangs_is_answered_503_before_makini_gives_up(rig: Rig) 
 
     async def run() -> Answer | None:
         async with alive(rig.receiver):
-            with rig.inbox._engine.begin():  # SQLite: nobody else can write
+            with rig.inbox._database._engine.begin():  # SQLite: nobody else can write
                 return await request(rig.receiver, headers=signed(BODY), body=BODY)
 
     answer = asyncio.run(run())
