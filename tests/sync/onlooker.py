@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from makini_provider.api.errors import MakiniDestinationError
@@ -44,7 +44,11 @@ class Onlooker:
         self._generation: str | None = None
 
     def look(self, store: Store) -> None:
-        """Look once; nothing that was seen is gone or older, and the watermark has not gone back."""
+        """Look once; nothing that was seen is gone or older, and the watermark has not gone back.
+
+        A full refresh may set it back by the second to which each process knows the server's clock: a sync
+        that began just after it may seem to have begun before, and does not count.
+        """
         self.looks += 1
         try:
             before = StreamState(read_commits(store, self._folder))
@@ -59,10 +63,11 @@ class Onlooker:
         if self._lenient:
             return
         assert before.watermark is not None
-        assert self._watermark is None or before.watermark >= self._watermark, "the watermark went back"
-        self._watermark = before.watermark
         # A full refresh, and a snapshot, are as old as their beginning: what changed since is the next run's.
         same = before.current == after.current and before.current.id == self._generation
+        least = self._watermark if same or self._watermark is None else self._watermark - timedelta(seconds=1)
+        assert least is None or before.watermark >= least, "the watermark went back"
+        self._watermark = before.watermark
         next_run = set(self._deleted)
         if not same or self._snapshots:
             next_run |= {key for key, at in self._changed().items() if at >= before.watermark}
